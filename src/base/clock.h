@@ -1,0 +1,20 @@
+/*
+ * Time. Everything below the worker takes its time as an argument, in nanoseconds of one of these clocks; the loop
+ * reads the clock once a turn.
+ */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+#define CLOCK_MICROSECOND UINT64_C(1000)
+#define CLOCK_MILLISECOND (1000 * CLOCK_MICROSECOND)
+#define CLOCK_SECOND      (1000 * CLOCK_MILLISECOND)
+
+/* Nanoseconds since an arbitrary point, never going back; stands still while the machine sleeps. */
+uint64_t clock_monotonic(void);
+
+/* Nanoseconds since the epoch, as the machine believes. For certificates and logs only. */
+uint64_t clock_wall(void);
+
+#endif

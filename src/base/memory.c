@@ -1,0 +1,45 @@
+/* Reservations of address space: private ones for slabs, shared ones for what outlives a process. */
+#include "base/memory.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+int memory_open(size_t size, void **out)
+{
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        return ERROR_MEMORY;
+    }
+    *out = memory;
+    return 0;
+}
+
+void memory_close(void *memory, size_t size)
+{
+    if (memory != NULL) {
+        munmap(memory, size);
+    }
+}
+
+int memory_share(size_t size, const char *name, void **out, int *descriptor)
+{
+    int shared = memfd_create(name, MFD_CLOEXEC);
+    if (shared < 0) {
+        return error_from_errno(errno);
+    }
+    if (ftruncate(shared, (off_t)size) != 0) {
+        close(shared);
+        return ERROR_MEMORY;
+    }
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, shared, 0);
+    if (memory == MAP_FAILED) {
+        close(shared);
+        return ERROR_MEMORY;
+    }
+    *out = memory;
+    *descriptor = shared;
+    return 0;
+}
