@@ -43,3 +43,8 @@ int memory_share(size_t size, const char *name, void **out, int *descriptor)
     *descriptor = shared;
     return 0;
 }
+
+void memory_close_shared(int descriptor)
+{
+    close(descriptor);
+}

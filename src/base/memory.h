@@ -18,4 +18,7 @@ void memory_close(void *memory, size_t size);
  * an exec; both belong to the caller. ERROR_MEMORY, ERROR_DESCRIPTORS. */
 int memory_share(size_t size, const char *name, void **out, int *descriptor);
 
+/* Lets go of a shared mapping's descriptor; the mapping itself goes with memory_close. */
+void memory_close_shared(int descriptor);
+
 #endif

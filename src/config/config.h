@@ -1,0 +1,128 @@
+/*
+ * The configuration: text to an immutable snapshot. One table describes every option: its path in the file, its name in
+ * the environment, its type, default and range, and what it means; file, environment, --print-config, the manual and
+ * the JSON Schema all come from it. Types come from the table, never from YAML. Every error is reported, not only the
+ * first, each as `source:line:column: path: reason`.
+ */
+#ifndef CONFIG_CONFIG_H
+#define CONFIG_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/address.h"
+#include "base/bytes.h"
+#include "base/log.h"
+
+enum {
+    CONFIG_LISTEN_MAX = 64,
+    CONFIG_UPSTREAMS_MAX = 32,
+    CONFIG_PINS_MAX = 16,
+    CONFIG_PIN_SIZE = 32,
+};
+
+enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL };
+
+struct config_listen {
+    struct address address;
+    bool udp, tcp;
+};
+
+/* An upstream, with its identity: a name, else (no pins) its address, else its pins. */
+struct config_upstream {
+    struct address address;
+    char *label;  /* "tls://1.1.1.1:853#cloudflare-dns.com" */
+    char *name;   /* NULL when none was given */
+    uint8_t (*pins)[CONFIG_PIN_SIZE];
+    size_t pin_count;
+    bool optional; /* of a default or preset: left out where there is no route to it (IPv6) */
+};
+
+struct config_prefixes {
+    struct address_prefix *items;
+    size_t count;
+};
+
+/* Durations in nanoseconds, sizes in bytes. */
+struct config {
+    struct config_listen *listen;
+    size_t listen_count;
+    struct config_upstream *upstreams;
+    size_t upstream_count;
+    struct {
+        struct config_prefixes allow, deny;
+    } access;
+    struct {
+        uint64_t query_timeout;
+        uint64_t tcp_idle, tcp_message_timeout, tcp_write_timeout;
+        uint64_t tcp_output;
+        uint64_t tcp_connections, tcp_connections_per_client;
+        uint64_t pending;
+        uint64_t drain_delay, drain_timeout;
+    } limits;
+    struct {
+        uint64_t attempt_timeout, connect_timeout, handshake_timeout, refused_retry, backoff_min, backoff_max;
+        uint64_t handshakes_per_second, in_flight;
+    } upstream;
+    struct {
+        char *ca; /* path of a PEM file */
+        bool require_1_3;
+        uint64_t padding;
+    } tls;
+    struct {
+        bool strip_client_subnet;
+    } privacy;
+    struct {
+        enum log_level level;
+        enum log_format format;
+        char *target; /* "stderr", "stdout", or the path of a file */
+        enum config_log_queries queries;
+    } log;
+    struct {
+        char *socket; /* "" switches it off */
+    } control;
+    uint64_t workers; /* 0: auto */
+    char *user;       /* "auto", a name, or "" */
+};
+
+/* What the command line and the surroundings give. */
+struct config_sources {
+    const char *file;          /* path, or NULL: the default path where such a file exists */
+    struct span text;          /* the file's text, when file_read is true */
+    bool file_read;
+    char *const *environment;  /* as environ; NULL for none */
+    const char *const *listen; /* --listen, in order */
+    size_t listen_count;
+    const char *const *upstream; /* --upstream, in order */
+    size_t upstream_count;
+};
+
+/* Receives each error as one line without its newline. */
+struct config_report {
+    void (*error)(struct config_report *report, const char *line);
+};
+
+/* Builds a snapshot: command line over environment over file over defaults. 0, or ERROR_INVALID after at least one
+ * report. Opens and reads nothing. The caller frees the snapshot with config_free. */
+int config_build(const struct config_sources *sources, struct config_report *report, struct config **out);
+void config_free(struct config *config);
+
+/* Checks what can be checked on the machine without the network and without changing anything: files exist and can be
+ * read, the CA file holds something, the user exists, the log file's directory is there. 0 or ERROR_INVALID. */
+int config_check(const struct config *config, const struct config_sources *sources, struct config_report *report);
+
+/* Receives text in pieces. */
+struct config_sink {
+    void (*write)(struct config_sink *sink, struct span text);
+};
+
+/* The snapshot as a complete YAML file with every option; read again it gives the same snapshot. */
+void config_print(const struct config *config, struct config_sink *sink);
+
+/* The reference manual of all options as Markdown, the OPTIONS part of dnseal.yaml(5) in roff, and the JSON Schema. */
+void config_print_manual(struct config_sink *sink);
+void config_print_roff(struct config_sink *sink);
+void config_print_schema(struct config_sink *sink);
+
+#endif

@@ -1,0 +1,54 @@
+/*
+ * The front doors: UDP sockets and TCP connections, in the shape that the hall knows. Of one worker.
+ */
+#ifndef LISTEN_LISTEN_H
+#define LISTEN_LISTEN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/log.h"
+#include "event/event.h"
+#include "guard/guard.h"
+#include "metrics/metrics.h"
+#include "query/query.h"
+#include "stream/stream.h"
+
+struct listen_options {
+    uint64_t tcp_idle, tcp_message_timeout, tcp_write_timeout; /* nanoseconds */
+    size_t tcp_output;      /* bytes that may wait for one client */
+    size_t tcp_connections; /* most of this worker */
+};
+
+struct listen_surroundings {
+    struct event_loop *loop;
+    struct stream_shop *shop;
+    struct query_hall *hall;
+    struct guard_connections *connections; /* shared by all workers */
+    struct log *log;
+    struct metrics_worker *metrics;
+    uint64_t (*wall)(void);
+};
+
+struct listen_hall;
+
+/* What the doors of one worker share. The caller closes it after its doors. ERROR_MEMORY. */
+int listen_hall_open(const struct listen_options *options, const struct listen_surroundings *surroundings,
+                     struct listen_hall **out);
+
+/* Closes every door and connection; the descriptors of the listening sockets stay open. */
+void listen_hall_close(struct listen_hall *hall);
+
+/* Begins to serve a bound UDP socket or a listening TCP socket; the descriptor stays the caller's. ERROR_MEMORY. */
+int listen_udp_open(struct listen_hall *hall, int descriptor);
+int listen_tcp_open(struct listen_hall *hall, int descriptor);
+
+/* No new message from here on: UDP sockets are read no more, no connection is accepted, connections without a question
+ * are closed, the others when their last answer has left. */
+void listen_drain(struct listen_hall *hall);
+
+/* Whether anything is still open after a drain: connections with questions or with answers on their way. */
+bool listen_busy(const struct listen_hall *hall);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * The hall: a question's life from the bytes of a client to the bytes for it. It knows steps, not sockets: a message
+ * comes with a door, and the answer leaves through that door. Of one worker; no locks.
+ */
+#ifndef QUERY_QUERY_H
+#define QUERY_QUERY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "event/event.h"
+#include "guard/guard.h"
+#include "metrics/metrics.h"
+#include "net/net.h"
+#include "upstream/upstream.h"
+
+enum query_transport { QUERY_UDP, QUERY_TCP };
+
+/* How much of a query the log may know. */
+enum query_log { QUERY_LOG_OFF, QUERY_LOG_ANONYMOUS, QUERY_LOG_FULL };
+
+/* Where questions come from and answers go: one for each UDP socket and one for each connection. */
+struct query_door {
+    enum query_transport transport;
+    int keepalive; /* offered to clients that ask for it, in units of 100 ms; -1 where the transport has none */
+    /* Sends one message to a client of this door; the bytes are borrowed until it returns. */
+    void (*reply)(struct query_door *door, const struct net_peer *peer, struct span message);
+    struct list waiting; /* questions that will be answered here */
+    size_t waiting_count;
+};
+
+struct query_options {
+    uint64_t query_timeout;     /* nanoseconds from arrival to SERVFAIL */
+    size_t pending;             /* most questions that wait */
+    size_t padding_block;       /* towards the upstream */
+    bool strip_client_subnet;
+    enum query_log log_queries;
+    uint16_t worker;            /* makes the ids of log lines unique */
+};
+
+struct query_surroundings {
+    struct event_loop *loop;
+    struct upstream_pool *pool;
+    const struct guard_access *access;
+    struct log *log;
+    struct metrics_worker *metrics;
+    uint64_t (*wall)(void);
+};
+
+struct query_hall;
+
+/* Reserves room for all questions that may wait. The caller closes it. ERROR_MEMORY. */
+int query_hall_open(const struct query_options *options, const struct query_surroundings *surroundings,
+                    struct query_hall **out);
+
+/* Forgets the questions that still wait, without an answer. */
+void query_hall_close(struct query_hall *hall);
+
+/* Whether a client may come in at all, and how the refusal is counted is the caller's: for connections, before any byte
+ * is read. */
+bool query_admits(const struct query_hall *hall, const struct address *client);
+
+void query_door_init(struct query_door *door, enum query_transport transport, int keepalive,
+                     void (*reply)(struct query_door *, const struct net_peer *, struct span));
+
+/* The door goes away: questions that wait behind it lose their client, not their way. */
+void query_door_leave(struct query_hall *hall, struct query_door *door);
+
+/* One message of a client. It is answered through the door, before the return or later, or dropped and counted. */
+void query_begin(struct query_hall *hall, struct query_door *door, const struct net_peer *peer, struct span message);
+
+/* Questions that wait now. */
+size_t query_pending(const struct query_hall *hall);
+
+#endif

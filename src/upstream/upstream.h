@@ -1,0 +1,120 @@
+/*
+ * The back door: servers reached over streams that stay open, pipelined and out of order (RFC 7766, RFC 7858). It is
+ * handed a question and gives back one outcome, whatever happens to connections in between: a closed link, a silent
+ * server, a refused handshake are its own affairs until the question's deadline. Of one worker; no locks.
+ */
+#ifndef UPSTREAM_UPSTREAM_H
+#define UPSTREAM_UPSTREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/address.h"
+#include "base/bytes.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "dns/dns.h"
+#include "event/event.h"
+#include "metrics/metrics.h"
+#include "stream/stream.h"
+#include "tls/tls.h"
+
+enum {
+    UPSTREAM_SERVERS_MAX = METRICS_UPSTREAMS_MAX,
+    UPSTREAM_TRIES = 3,    /* most times one question is sent to one server (RFC 9520, 3.1) */
+    UPSTREAM_ATTEMPTS = 4, /* most places at which one question may be out at a time */
+    UPSTREAM_IN_FLIGHT_MAX = 4096,
+};
+
+/* One server, in the order of preference. */
+struct upstream_server_options {
+    const char *label;        /* for logs, meters and extended errors; outlives the pool */
+    struct address address;
+    struct tls_client *client; /* its context is of this server's identity alone; outlives the pool */
+};
+
+struct upstream_options {
+    uint64_t attempt_timeout;   /* nanoseconds, all of them */
+    uint64_t connect_timeout;
+    uint64_t handshake_timeout;
+    uint64_t refused_retry;
+    uint64_t backoff_min, backoff_max;
+    unsigned handshakes_per_second; /* a server */
+    unsigned in_flight;             /* a link, 1 to UPSTREAM_IN_FLIGHT_MAX */
+    const struct upstream_server_options *servers;
+    size_t server_count; /* 1 to UPSTREAM_SERVERS_MAX */
+};
+
+/* What the pool lives on; all of it outlives the pool. */
+struct upstream_surroundings {
+    struct event_loop *loop;
+    struct stream_shop *shop;
+    struct random *random;
+    struct log *log;
+    struct metrics_worker *metrics; /* its page `upstream` is indexed like the servers */
+    uint64_t (*wall)(void);
+};
+
+struct upstream_pool;
+
+/* Opens no connection: that is left to the first question. Copies the options. The caller closes it. ERROR_MEMORY. */
+int upstream_pool_open(const struct upstream_options *options, const struct upstream_surroundings *surroundings,
+                       struct upstream_pool **out);
+
+/* Closes every link. All questions must be done or forgotten: asserted. */
+void upstream_pool_close(struct upstream_pool *pool);
+
+struct upstream_ask;
+struct upstream_link;
+
+/* What came of a question. */
+struct upstream_result {
+    /* 0: `answer` holds what a server said, validated and about this question. Else no server gave an answer in time:
+     * ERROR_TIMEOUT, with the server's label and the reason word of the last thing that went wrong. */
+    int error;
+    const struct dns_answer *answer; /* borrowed until `done` returns */
+    const char *server;              /* label, or NULL when none was reached */
+    const char *reason;              /* static word such as "timeout", "refused", "expired"; NULL when error is 0 */
+    bool malformed;                  /* the last thing that went wrong was an answer that breaks the format */
+    int failure_rcode;               /* the last failure a server answered with, -1 when none did */
+    int failure_extended;            /* its extended error code, or DNS_EXTENDED_NONE */
+};
+
+/* A question on one link. */
+struct upstream_attempt {
+    struct upstream_ask *ask;
+    struct upstream_link *link; /* NULL while unused */
+    struct list node;           /* in the link's list, oldest first */
+    uint64_t sent_at;
+    uint16_t slot;
+};
+
+/* A question to the servers; embedded in the caller's own object. */
+struct upstream_ask {
+    /* Set by the caller, unchanged and in place until `done`. */
+    struct span message;  /* a whole query; its id is ignored */
+    struct span question; /* within it */
+    uint64_t deadline;    /* of the loop's clock; never moved */
+    uint64_t id;          /* for log lines */
+    void (*done)(struct upstream_ask *ask, const struct upstream_result *result);
+
+    /* The pool's. */
+    struct upstream_pool *pool;
+    struct upstream_attempt attempt[UPSTREAM_ATTEMPTS];
+    struct list waiting; /* in a server's or the pool's list while it is not sent */
+    struct event_timer timer;
+    const char *last_server, *last_reason;
+    int16_t failure_rcode, failure_extended;
+    bool malformed;
+    uint8_t tries[UPSTREAM_SERVERS_MAX];
+};
+
+/* Asks. `done` comes exactly once, later, never from inside this call, at the latest at the deadline. */
+void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask);
+
+/* Takes a question back: `done` will not come. */
+void upstream_forget(struct upstream_ask *ask);
+
+#endif
