@@ -14,12 +14,12 @@
 #include "base/address.h"
 #include "base/bytes.h"
 #include "base/log.h"
+#include "tls/tls.h"
 
 enum {
     CONFIG_LISTEN_MAX = 64,
     CONFIG_UPSTREAMS_MAX = 32,
     CONFIG_PINS_MAX = 16,
-    CONFIG_PIN_SIZE = 32,
 };
 
 enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL };
@@ -34,7 +34,7 @@ struct config_upstream {
     struct address address;
     char *label;  /* "tls://1.1.1.1:853#cloudflare-dns.com" */
     char *name;   /* NULL when none was given */
-    uint8_t (*pins)[CONFIG_PIN_SIZE];
+    uint8_t (*pins)[TLS_PIN_SIZE];
     size_t pin_count;
     bool optional; /* of a default or preset: left out where there is no route to it (IPv6) */
 };
