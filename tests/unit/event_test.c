@@ -49,7 +49,7 @@ static void end_ready(struct event_watch *watch, unsigned readiness)
     end->readiness = readiness;
     if (end->victim != NULL) {
         event_watch_remove(&end->victim->watch);
-        memset(end->victim, 0xee, sizeof *end->victim); /* its owner has the memory back */
+        memset(end->victim, 0xff, sizeof *end->victim); /* its owner has the memory back */
         end->victim = NULL;
     }
 }
