@@ -33,7 +33,10 @@ static size_t expand(struct span message, size_t at, uint8_t *out, size_t *size)
             continue;
         }
         must(label <= 63 && *size + label + 1 <= PLAIN_NAME_MAX && at + label + 1 <= message.size);
-        memcpy(out + *size, message.data + at, label + 1u);
+        for (size_t i = 0; i <= label; i++) {
+            uint8_t byte = message.data[at + i];
+            out[*size + i] = byte >= 'A' && byte <= 'Z' ? (uint8_t)(byte + 'a' - 'A') : byte;
+        }
         *size += label + 1u;
         at += label + 1u;
         if (label == 0) {

@@ -13,7 +13,8 @@
 
 enum { PLAIN_NAME_MAX = 255, PLAIN_RECORD_MAX = 66000 };
 
-/* One record without compression. */
+/* One record without compression; names are in lower case, since those that point at the question take its
+ * case. */
 struct plain_record {
     int section; /* 0 answer, 1 authority, 2 additional */
     uint16_t type, class;
