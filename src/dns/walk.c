@@ -9,10 +9,6 @@
 
 #include "dns/wire.h"
 
-enum {
-    HOPS_MAX = 128, /* within data we do not know the format of; names walked before count as one */
-};
-
 struct dns_data_form dns_data_form(uint16_t type)
 {
     static const struct dns_data_form forms[16] = {
@@ -58,36 +54,38 @@ static void remember_name(struct dns_walk *walk, size_t at, size_t size, uint8_t
     }
 }
 
-/* The size of a name that somebody points at within data of unknown format, 0 where there is none. Pointers
- * in it are never corrected, so that none may go behind an OPT record, which is going to be removed. */
-static size_t opaque_name_size(struct dns_walk *walk, size_t start)
+/* The size of a name that somebody points at within data of unknown format, 0 where there is none. A run of
+ * labels is walked to its end even where it meets a name that was walked before: the pointer there has to go
+ * before this run, too. No pointer in such data is ever corrected, so that none may go behind an OPT record,
+ * which is going to be removed. */
+static size_t opaque_name_size(const struct dns_walk *walk, size_t start)
 {
-    const uint8_t *data = walk->message.data;
-    size_t end = table_size(walk), size = 0, run = start, at = start;
-    unsigned hops = 0;
-    while (at < end && size < DNS_NAME_MAX && hops < HOPS_MAX) {
+    const uint8_t *data = walk->message.data, *places = walk->places;
+    size_t end = table_size(walk), size = 1, run = start, at = start;
+    while (at < end && size <= DNS_NAME_MAX) {
         uint8_t label = data[at];
-        if (walk->places[at] != DNS_PLACE_OPAQUE || label == 0) {
-            size += walk->places[at] != DNS_PLACE_OPAQUE ? walk->places[at] : 1;
-            bool is_name = walk->places[at] != 0 && size <= DNS_NAME_MAX;
-            return is_name ? size : 0;
-        }
-        size_t step = label >= DNS_POINTER ? DNS_POINTER_SIZE : label + 1u;
-        if ((label > DNS_LABEL_MAX && label < DNS_POINTER) || step > end - at ||
-            memchr(walk->places + at, 0, step) != NULL) {
-            return 0;
-        }
-        if (label < DNS_POINTER) {
-            size += step;
-            at += step;
+        if (label > 0 && label <= DNS_LABEL_MAX) {
+            size += label + 1u;
+            at += label + 1u;
             continue;
         }
-        at = dns_pointer_target(data + at);
-        if (at >= run || at >= walk->option_record) {
+        size_t step = label == 0 ? 1 : DNS_POINTER_SIZE;
+        if ((label > 0 && label < DNS_POINTER) || step > end - at ||
+            memchr(places + run, 0, at + step - run) != NULL) {
             return 0;
         }
-        run = at;
-        hops++;
+        if (label == 0) {
+            return size;
+        }
+        size_t target = dns_pointer_target(data + at);
+        if (target >= run || target >= walk->option_record) {
+            return 0;
+        }
+        if (places[target] != DNS_PLACE_OPAQUE) {
+            size += places[target] - 1u;
+            return places[target] > 0 && size <= DNS_NAME_MAX ? size : 0;
+        }
+        run = at = target;
     }
     return 0;
 }

@@ -259,8 +259,9 @@ static void pointers_into_opaque_data(void **state)
         {"\4host\7example\0...", 13, true},
         {"\4host\xc0\x10.........", 0, true},
         {"\xc0\x10..............", 0, true},
-        {"\4host\xc0\x29.........", 0, false}, /* itself: 12 + 17 + 2 + 10 = 41 */
-        {"\4host\xc0\x2f.........", 0, false}, /* forward */
+        {"\4host\xc0\x29.........", 0, false},   /* itself: 12 + 17 + 2 + 10 = 41 */
+        {"\4host\xc0\x2f.........", 0, false},   /* forward */
+        {"\1a\xc0\x2d\1b\0.........", 0, false}, /* forward to a name */
         {"\4host\xc0\x0d.........", 0, false},
         {"\4host\xc0\x00.........", 0, false},
         {"\4host\x40\x10.........", 0, false},
@@ -281,6 +282,41 @@ static void pointers_into_opaque_data(void **state)
             } else {
                 assert_malformed();
             }
+        }
+    }
+}
+
+/* A name has to end in the data in which it begins. */
+static void name_across_two_records(void **state)
+{
+    (void)state;
+    begin(3, 0, 0);
+    data_record(33, "\x1c...", 4);
+    data_record(33, "............................\0", 29);
+    draft_record(&draft, FIRST_AT + 12, DNS_TYPE_A, 300, 4);
+    assert_malformed();
+    draft.bytes[FIRST_AT + 12] = 3;
+    assert_malformed();
+    draft.bytes[FIRST_AT + 12] = 2;
+    draft.bytes[FIRST_AT + 12 + 3] = 0;
+    read_it();
+}
+
+/* A label of four bytes, in which there is a name, runs into "b": the pointer there goes before "b" in any
+ * case. */
+static void pointer_before_every_run_that_ends_in_it(void **state)
+{
+    (void)state;
+    for (int is_behind = 0; is_behind < 2; is_behind++) {
+        begin(3, 0, 0);
+        size_t data = FIRST_AT + 12;
+        data_record(33, is_behind ? "\4x\1c\0\1b\xc0\x2b" : "\4x\1c\0\1b\xc0\x10", 9);
+        draft_record(&draft, data + 5, DNS_TYPE_A, 300, 4);
+        draft_record(&draft, is_behind ? QUESTION_AT : data, DNS_TYPE_A, 300, 4);
+        read_it();
+        bytes_put_u16(draft.bytes + draft.size - 16, (uint16_t)(0xc000 | data));
+        if (is_behind) {
+            assert_malformed();
         }
     }
 }
@@ -445,6 +481,8 @@ const struct CMUnitTest answer_tests[] = {
     cmocka_unit_test(two_names_in_data),
     cmocka_unit_test(other_data_is_opaque),
     cmocka_unit_test(pointers_into_opaque_data),
+    cmocka_unit_test(name_across_two_records),
+    cmocka_unit_test(pointer_before_every_run_that_ends_in_it),
     cmocka_unit_test(option_record_of_an_answer),
     cmocka_unit_test(broken_option_records),
     cmocka_unit_test(no_pointer_into_the_option_record),

@@ -242,6 +242,9 @@ static void later_versions_of_edns(void **state)
         assert_rcode(DNS_RCODE_FORMERR);
     }
     begin(0, 0, 1);
+    draft_option_record(&draft, 1232, 0x10000, "what later versions have", 24);
+    assert_rcode(DNS_RCODE_BADVERS);
+    begin(0, 0, 1);
     draft_option_record(&draft, 1232, 0xff000000, "", 0);
     assert_rcode(0);
 }

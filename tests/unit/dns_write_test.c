@@ -256,6 +256,19 @@ static void class_and_section_part_sets(void **state)
     }
 }
 
+/* A message whose header looks like the owner, type and class of its records. */
+static void header_is_no_record(void **state)
+{
+    (void)state;
+    begin(0x8180, 1, 1, 0);
+    bytes_put_u16(draft.bytes, 0xc000 | QUESTION_AT);
+    records(1, DNS_TYPE_A, 4);
+    records(1, 0x8180, 4);
+    struct dns_view view = plain_client(FIRST_AT + 16);
+    size_t size;
+    assert_int_equal(rewrite(&view, &size).count[0], 1);
+}
+
 static void truncation_of_the_upstream_stays(void **state)
 {
     (void)state;
@@ -439,6 +452,7 @@ const struct CMUnitTest write_tests[] = {
     cmocka_unit_test(every_limit_is_respected),
     cmocka_unit_test(owners_of_one_set),
     cmocka_unit_test(class_and_section_part_sets),
+    cmocka_unit_test(header_is_no_record),
     cmocka_unit_test(truncation_of_the_upstream_stays),
     cmocka_unit_test(pointers_are_corrected),
     cmocka_unit_test(option_record_before_others_without_pointers),
