@@ -1,7 +1,7 @@
 /*
  * OpenSSL behind our own types: the only room that knows it. Nothing here weakens a check: there is no option to go
  * without one. TLS 1.2 is the least, with ECDHE and AEAD ciphers only; no compression, no renegotiation, no early data
- * (RFC 9325, RFC 8310).
+ * (RFC 9325, RFC 8310). The library writes to sockets with write(2): the process must ignore SIGPIPE.
  */
 #ifndef TLS_TLS_H
 #define TLS_TLS_H
@@ -78,6 +78,7 @@ struct tls_identity {
  * the sessions it was given for resumption, for this identity alone. One thread. */
 struct tls_client;
 int tls_client_build(const struct tls_identity *identity, struct tls_trust *trust, struct tls_client **out);
+/* After its last connection was closed: asserted. NULL is allowed. */
 void tls_client_free(struct tls_client *client);
 
 /* Reads "sha256/BASE64=" or "BASE64=" of 32 bytes. ERROR_INVALID. (pin.c) */
@@ -118,7 +119,7 @@ bool tls_session_resumed(const struct tls_session *session);
 /* "TLSv1.3". */
 const char *tls_session_version(const struct tls_session *session);
 
-/* Valid after ERROR_TLS, until the close. */
+/* Valid after ERROR_TLS, until the close; the reason is TLS_REASON_NONE before. */
 const struct tls_failure *tls_session_failure(const struct tls_session *session);
 
 /* Says close_notify if the socket takes it at once, never waits, frees everything. NULL is allowed. */

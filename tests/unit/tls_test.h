@@ -1,0 +1,34 @@
+/* What the two files of the tls test share: one world of certificates, and the tests of the second file. */
+#ifndef TLS_TEST_H
+#define TLS_TEST_H
+
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include "tls/tls.h"
+
+#include "tls_fixture.h"
+
+extern struct fixture_certificate authority, middle, good;
+extern struct tls_trust *trust;
+extern const struct tls_identity by_name;
+
+struct tls_client *client_for(const struct tls_identity *identity);
+
+/* Meets the server once and expects this outcome, and that the server hears nothing where it is refused. */
+void expect(const struct tls_identity *identity, SSL_CTX *server, enum tls_reason reason);
+
+void sessions_are_resumed_by_their_own_identity_alone(void **state);
+void a_resumption_ends_with_the_certificates(void **state);
+void nothing_is_kept_of_a_refused_server(void **state);
+void bytes_pass_both_ways(void **state);
+void a_write_that_waits_is_given_again(void **state);
+void the_ends_are_told_apart(void **state);
+void renegotiation_is_not_taken_part_in(void **state);
+
+#endif
