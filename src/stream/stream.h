@@ -22,18 +22,20 @@
 
 enum { STREAM_BLOCK_SIZE = 4096 };
 
+struct stream;
+
 /* What the streams of one worker share: buffers that are only held while bytes wait in them. */
 struct stream_shop {
     struct event_loop *loop;
     struct slab blocks;
-    uint8_t *scratch; /* one message being put together, one record being filled */
+    uint8_t *scratch;         /* one message being put together, one record being filled */
+    struct stream *current;   /* whose callbacks are being called */
+    uint64_t (*wall)(void);   /* what certificates are judged by: clock_wall, tests put their own here */
 };
 
 /* `blocks` bounds the memory of all buffers of all streams together. ERROR_MEMORY. */
 int stream_shop_open(struct stream_shop *shop, struct event_loop *loop, size_t blocks);
 void stream_shop_close(struct stream_shop *shop);
-
-struct stream;
 
 struct stream_handler {
     /* Connected, and over TLS the peer's identity is proven. Not called for accepted streams. */
@@ -56,6 +58,8 @@ struct stream {
     struct tls_client *client;  /* for the handshake to come */
     uint8_t state;
     bool paused, want_write, ended;
+    bool catching_up;           /* there is something to deliver that the socket will not announce */
+    bool write_wants_read, read_wants_write; /* what the TLS library waits for, against expectation */
     int error;                  /* that `closed` will tell at the end of the turn */
     struct event_watch watch;
     struct event_after flush;

@@ -1,0 +1,328 @@
+/*
+ * The life of a stream: connecting, the handshake, open, dead. Called by the loop and by the owner.
+ * Everything that the owner's calls find out is told at the end of the turn, so that no callback comes from
+ * inside a call.
+ */
+#include "stream/stream.h"
+
+#include <assert.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+#include "dns/dns.h"
+#include "net/net.h"
+
+#include "stream/internal.h"
+
+enum { OUTPUT_LIMIT = 64 * 1024 + 2 };
+
+static unsigned wanted_readiness(const struct stream *stream)
+{
+    switch (stream->state) {
+    case STREAM_CONNECTING:
+        return EVENT_WRITE;
+    case STREAM_HANDSHAKING:
+        return tls_session_want(stream->tls) == TLS_WANT_READ ? EVENT_READ : EVENT_WRITE;
+    default:
+        break;
+    }
+    bool read = (!stream->paused && !stream->ended) || stream->write_wants_read;
+    bool write = stream->want_write || stream->read_wants_write;
+    return (read ? EVENT_READ : 0u) | (write ? EVENT_WRITE : 0u);
+}
+
+static void watch_again(struct stream *stream)
+{
+    event_watch_change(&stream->watch, stream->error ? 0 : wanted_readiness(stream));
+}
+
+/* Callbacks follow. */
+static void enter(struct stream *stream)
+{
+    assert(stream->shop->current == NULL);
+    stream->shop->current = stream;
+}
+
+/* Whether the stream is still there after its callbacks. */
+static bool leave(struct stream_shop *shop, const struct stream *stream)
+{
+    bool there = shop->current == stream;
+    shop->current = NULL;
+    return there;
+}
+
+static void become_open(struct stream *stream)
+{
+    struct stream_shop *shop = stream->shop;
+    stream->state = STREAM_OPEN;
+    stream->read_at = event_now(shop->loop);
+    event_after_add(shop->loop, &stream->flush);
+    stream->handler->opened(stream);
+    /* The end of the handshake may have brought more than the handshake. */
+    if (shop->current == stream && stream->tls != NULL && !stream->paused) {
+        stream_take_input(stream);
+    }
+}
+
+static void continue_handshake(struct stream *stream)
+{
+    int error = tls_session_handshake(stream->tls);
+    if (error == 0) {
+        become_open(stream);
+    } else if (error != ERROR_AGAIN) {
+        stream_fail(stream, error);
+    }
+}
+
+static void finish_connect(struct stream *stream)
+{
+    int error = net_tcp_connected(stream->descriptor);
+    if (!error && stream->client == NULL) {
+        become_open(stream);
+        return;
+    }
+    if (!error) {
+        int64_t wall = (int64_t)(stream->shop->wall() / CLOCK_SECOND);
+        error = tls_session_connect(stream->client, stream->descriptor, wall, &stream->tls);
+    }
+    if (error) {
+        stream_fail(stream, error);
+        return;
+    }
+    stream->state = STREAM_HANDSHAKING;
+    continue_handshake(stream);
+}
+
+static void use_readiness(struct stream *stream, unsigned readiness)
+{
+    if (stream->output_size > 0 && ((readiness & EVENT_WRITE) != 0 || stream->write_wants_read)) {
+        event_after_add(stream->shop->loop, &stream->flush);
+    }
+    if (!stream->paused && ((readiness & EVENT_READ) != 0 || stream->read_wants_write)) {
+        stream_take_input(stream);
+    }
+}
+
+static void become_ready(struct event_watch *watch, unsigned readiness)
+{
+    struct stream *stream = container_of(watch, struct stream, watch);
+    struct stream_shop *shop = stream->shop;
+    enter(stream);
+    switch (stream->state) {
+    case STREAM_CONNECTING:
+        finish_connect(stream);
+        break;
+    case STREAM_HANDSHAKING:
+        continue_handshake(stream);
+        break;
+    default:
+        use_readiness(stream, readiness);
+    }
+    if (leave(shop, stream)) {
+        watch_again(stream);
+    }
+}
+
+/* False when the stream is gone. */
+static bool catch_up(struct stream *stream)
+{
+    struct stream_shop *shop = stream->shop;
+    stream->catching_up = false;
+    enter(stream);
+    stream_take_input(stream);
+    return leave(shop, stream);
+}
+
+static void end_turn(struct event_after *after)
+{
+    struct stream *stream = container_of(after, struct stream, flush);
+    if (stream_is_open(stream) && stream->catching_up && !stream->paused && !catch_up(stream)) {
+        return;
+    }
+    if (stream_is_open(stream)) {
+        int error = stream_write_output(stream);
+        if (error) {
+            stream_fail(stream, error);
+        }
+    }
+    watch_again(stream);
+    if (stream->error) {
+        event_after_remove(&stream->flush);
+        stream->handler->closed(stream, stream->error);
+    }
+}
+
+static void prepare(struct stream *stream, struct stream_shop *shop, int descriptor,
+                    const struct stream_handler *handler)
+{
+    *stream = (struct stream){
+        .handler = handler, .shop = shop, .descriptor = descriptor, .output_limit = OUTPUT_LIMIT};
+    stream->watch.ready = become_ready;
+    event_after_init(&stream->flush, end_turn);
+    list_init(&stream->input);
+    list_init(&stream->output);
+}
+
+static int begin(struct stream *stream, enum stream_state state)
+{
+    stream->state = (uint8_t)state;
+    int error =
+        event_watch_add(stream->shop->loop, &stream->watch, stream->descriptor, wanted_readiness(stream));
+    if (error) {
+        net_close(stream->descriptor);
+        stream->state = STREAM_CLOSED;
+    }
+    return error;
+}
+
+void stream_fail(struct stream *stream, int error)
+{
+    assert(error < 0 && !stream->error);
+    stream->error = error;
+    event_after_add(stream->shop->loop, &stream->flush);
+}
+
+bool stream_is_open(const struct stream *stream)
+{
+    return stream->state == STREAM_OPEN && !stream->error;
+}
+
+int stream_shop_open(struct stream_shop *shop, struct event_loop *loop, size_t blocks)
+{
+    *shop = (struct stream_shop){.loop = loop, .wall = clock_wall};
+    void *scratch;
+    int error = memory_open(STREAM_SCRATCH_SIZE, &scratch);
+    if (error) {
+        return error;
+    }
+    error = slab_open(&shop->blocks, sizeof(struct stream_block), blocks);
+    if (error) {
+        memory_close(scratch, STREAM_SCRATCH_SIZE);
+        return error;
+    }
+    shop->scratch = scratch;
+    return 0;
+}
+
+void stream_shop_close(struct stream_shop *shop)
+{
+    slab_close(&shop->blocks);
+    memory_close(shop->scratch, STREAM_SCRATCH_SIZE);
+    shop->scratch = NULL;
+}
+
+int stream_connect(struct stream *stream, struct stream_shop *shop, const struct address *remote,
+                   struct tls_client *client, const struct stream_handler *handler)
+{
+    int descriptor;
+    int error = net_tcp_connect(remote, &descriptor);
+    if (error) {
+        *stream = (struct stream){.state = STREAM_CLOSED};
+        return error;
+    }
+    prepare(stream, shop, descriptor, handler);
+    stream->client = client;
+    return begin(stream, STREAM_CONNECTING);
+}
+
+int stream_accept(struct stream *stream, struct stream_shop *shop, int descriptor,
+                  const struct stream_handler *handler)
+{
+    prepare(stream, shop, descriptor, handler);
+    stream->read_at = event_now(shop->loop);
+    return begin(stream, STREAM_OPEN);
+}
+
+void stream_limit_output(struct stream *stream, size_t bytes)
+{
+    stream->output_limit = bytes;
+}
+
+int stream_send(struct stream *stream, struct span message)
+{
+    assert(message.size >= DNS_HEADER_SIZE && message.size <= UINT16_MAX);
+    if (stream->state == STREAM_CLOSED || stream->error) {
+        return ERROR_CLOSED;
+    }
+    uint8_t length[2];
+    bytes_put_u16(length, (uint16_t)message.size);
+    const struct span parts[] = {span_of(length, sizeof length), message};
+    size_t size = sizeof length + message.size;
+    if (stream->output_size > stream->output_limit || size > stream->output_limit - stream->output_size) {
+        return ERROR_EXHAUSTED;
+    }
+    int error = stream_blocks_append(stream->shop, &stream->output, parts, 2);
+    if (error) {
+        return error;
+    }
+    stream->output_size += size;
+    if (stream->blocked_at == 0) {
+        stream->blocked_at = event_now(stream->shop->loop);
+    }
+    if (stream->state == STREAM_OPEN && !stream->want_write) {
+        event_after_add(stream->shop->loop, &stream->flush);
+    }
+    return 0;
+}
+
+void stream_pause(struct stream *stream)
+{
+    stream->paused = true;
+    stream->partial_at = 0;
+    if (stream->state == STREAM_OPEN && !stream->error) {
+        event_after_add(stream->shop->loop, &stream->flush);
+    }
+}
+
+void stream_resume(struct stream *stream)
+{
+    if (!stream->paused) {
+        return;
+    }
+    stream->paused = false;
+    stream->catching_up = true;
+    if (stream->state == STREAM_OPEN && !stream->error) {
+        event_after_add(stream->shop->loop, &stream->flush);
+    }
+}
+
+const struct tls_failure *stream_failure(const struct stream *stream)
+{
+    if (stream->tls == NULL) {
+        return NULL;
+    }
+    const struct tls_failure *failure = tls_session_failure(stream->tls);
+    return failure->reason != TLS_REASON_NONE ? failure : NULL;
+}
+
+bool stream_resumed(const struct stream *stream)
+{
+    return stream->tls != NULL && tls_session_resumed(stream->tls);
+}
+
+const char *stream_version(const struct stream *stream)
+{
+    return stream->tls != NULL ? tls_session_version(stream->tls) : "";
+}
+
+void stream_close(struct stream *stream)
+{
+    if (stream->state == STREAM_CLOSED) {
+        return;
+    }
+    if (stream_is_open(stream)) {
+        stream_write_output(stream);
+    }
+    if (stream->shop->current == stream) {
+        stream->shop->current = NULL;
+    }
+    event_watch_remove(&stream->watch);
+    event_after_remove(&stream->flush);
+    tls_session_close(stream->tls);
+    net_close(stream->descriptor);
+    stream_blocks_drop(stream->shop, &stream->input, stream->input_size);
+    stream_blocks_drop(stream->shop, &stream->output, stream->output_size);
+    *stream = (struct stream){.state = STREAM_CLOSED};
+}

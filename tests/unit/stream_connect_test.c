@@ -1,0 +1,74 @@
+/* Streams that connect over TCP: opened, refused, reset. */
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+#include "stream_test.h"
+
+static uint8_t buffer[4096];
+
+static int connect_local(struct watched *watched, int listener, const struct address *address)
+{
+    assert_int_equal(stream_connect(&watched->stream, &shop, address, NULL, &handler), 0);
+    return accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+}
+
+void a_reset_is_told_at_the_end_of_the_turn(void **state)
+{
+    (void)state;
+    struct address address;
+    int listener = listen_local(&address);
+    struct watched watched = {0};
+    int peer = connect_local(&watched, listener, &address);
+    turn(1);
+    assert_int_equal(watched.opened, 1);
+    struct linger now = {.l_onoff = 1};
+    setsockopt(peer, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    close(peer);
+    make_message(buffer, 40);
+    assert_int_equal(stream_send(&watched.stream, span_of(buffer, 40)), 0);
+    assert_int_equal(watched.closed, 0);
+    turn(2);
+    assert_int_equal(watched.closed, 1);
+    assert_int_equal(watched.error, ERROR_RESET);
+    assert_int_equal(stream_send(&watched.stream, span_of(buffer, 40)), ERROR_CLOSED);
+    close(listener);
+}
+
+void a_connection_opens_and_sends_what_waits(void **state)
+{
+    (void)state;
+    struct address address;
+    int listener = listen_local(&address);
+    struct watched watched = {0};
+    assert_int_equal(stream_connect(&watched.stream, &shop, &address, NULL, &handler), 0);
+    make_message(buffer, 40);
+    assert_int_equal(stream_send(&watched.stream, span_of(buffer, 40)), 0);
+    assert_int_equal(watched.opened, 0);
+    assert_false(stream_is_open(&watched.stream));
+    turn(2);
+    assert_int_equal(watched.opened, 1);
+    assert_true(stream_is_open(&watched.stream));
+    int peer = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
+    assert_int_equal(drain(peer, buffer, sizeof buffer), 42);
+    assert_string_equal(stream_version(&watched.stream), "");
+    assert_null(stream_failure(&watched.stream));
+    stream_close(&watched.stream);
+    close(peer);
+    close(listener);
+}
+
+void a_refused_connection_is_told(void **state)
+{
+    (void)state;
+    struct address address;
+    close(listen_local(&address));
+    struct watched watched = {0};
+    int error = stream_connect(&watched.stream, &shop, &address, NULL, &handler);
+    turn(2);
+    assert_int_equal(error ? error : watched.error, ERROR_REFUSED);
+    assert_int_equal(watched.opened, 0);
+    assert_int_equal(watched.closed, error ? 0 : 1);
+    stream_close(&watched.stream);
+}
