@@ -156,7 +156,7 @@ static int keep_ticket(SSL *library, SSL_SESSION *ticket)
         return 0;
     }
     tls_client_keep(session->client, ticket, session->period);
-    return 1;
+    return 0;
 }
 
 static void set_callbacks(struct tls_client *client)
@@ -272,12 +272,16 @@ void tls_client_free(struct tls_client *client)
 
 void tls_client_keep(struct tls_client *client, SSL_SESSION *session, struct tls_period period)
 {
+    SSL_SESSION *copy = SSL_SESSION_dup(session);
+    if (copy == NULL) {
+        return;
+    }
     if (client->kept_count == TLS_KEPT_MAX) {
         SSL_SESSION_free(client->kept[0].session);
         memmove(&client->kept[0], &client->kept[1], (TLS_KEPT_MAX - 1) * sizeof client->kept[0]);
         client->kept_count--;
     }
-    client->kept[client->kept_count++] = (struct tls_kept){.session = session, .period = period};
+    client->kept[client->kept_count++] = (struct tls_kept){.session = copy, .period = period};
 }
 
 bool tls_client_take(struct tls_client *client, int64_t wall, struct tls_kept *out)

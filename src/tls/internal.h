@@ -67,7 +67,8 @@ bool tls_pin_matches(const struct tls_client *client, X509 *certificate);
 
 /* ---- context.c ---- */
 
-/* Keeps a session, whose reference passes over; the oldest gives way. */
+/* Keeps a copy of a session: the library spoils its own when the connection is cut, which says nothing
+ * against the ticket. The oldest gives way. */
 void tls_client_keep(struct tls_client *client, SSL_SESSION *session, struct tls_period period);
 
 /* Takes the newest session whose proof holds at `wall`, for a single use; those that have ended are dropped

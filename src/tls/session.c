@@ -117,7 +117,7 @@ static void keep_session(struct tls_session *session)
 {
     SSL_SESSION *current = SSL_get0_session(session->library);
     if (SSL_version(session->library) < TLS1_3_VERSION && SSL_SESSION_is_resumable(current)) {
-        tls_client_keep(session->client, SSL_get1_session(session->library), session->period);
+        tls_client_keep(session->client, current, session->period);
     }
 }
 
@@ -227,9 +227,6 @@ void tls_session_close(struct tls_session *session)
     if (session->proven && !session->broken) {
         SSL_shutdown(session->library);
     }
-    /* Without this the library would forbid the tickets of a connection that was cut: a cut says nothing of
-     * them. */
-    SSL_set_shutdown(session->library, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(session->library);
     ERR_clear_error();
     session->client->open--;

@@ -65,6 +65,24 @@ void a_resumption_ends_with_the_certificates(void **state)
     SSL_CTX_free(server);
 }
 
+void tickets_of_a_cut_connection_are_good(void **state)
+{
+    (void)state;
+    SSL_CTX *server = fixture_server(&good, &middle);
+    SSL_CTX_set_num_tickets(server, 1);
+    struct tls_client *client = client_for(&by_name);
+    struct fixture_pair pair;
+    uint8_t byte;
+    assert_int_equal(fixture_meet(&pair, client, server, FIXTURE_NOW), 0);
+    take_in(&pair);
+    shutdown(pair.descriptor[1], SHUT_WR);
+    assert_int_equal(tls_session_read(pair.client, &byte, 1), ERROR_CLOSED);
+    fixture_part(&pair);
+    assert_true(meet_resumed(client, server, FIXTURE_NOW));
+    tls_client_free(client);
+    SSL_CTX_free(server);
+}
+
 void nothing_is_kept_of_a_refused_server(void **state)
 {
     (void)state;

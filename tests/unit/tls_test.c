@@ -397,6 +397,7 @@ int main(void)
         cmocka_unit_test(what_is_no_tls_is_refused),
         cmocka_unit_test(sessions_are_resumed_by_their_own_identity_alone),
         cmocka_unit_test(a_resumption_ends_with_the_certificates),
+        cmocka_unit_test(tickets_of_a_cut_connection_are_good),
         cmocka_unit_test(nothing_is_kept_of_a_refused_server),
         cmocka_unit_test(bytes_pass_both_ways),
         cmocka_unit_test(a_write_that_waits_is_given_again),
