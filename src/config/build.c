@@ -1,0 +1,91 @@
+/*
+ * Builds a snapshot layer by layer: defaults, file, environment, command line. Every layer is read to its end, so that
+ * all errors are told in one run.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "config/table.h"
+
+static void set_default(struct config_work *work, const struct config_option *option)
+{
+    struct config_place place = {.source = CONFIG_FROM_DEFAULT, .name = option->path};
+    struct span text = span_text(option->default_text);
+    struct config_node *node = config_type_is_list(option->type) ? config_node_list(work, &place, text)
+                                                                 : config_node_scalar(work, &place, text);
+    if (node != NULL) {
+        config_option_set(work, option, node);
+    }
+}
+
+static void read_defaults(struct config_work *work)
+{
+    for (size_t i = 0; i < config_option_count(); i++) {
+        set_default(work, config_option_at(i));
+    }
+}
+
+static void read_file(struct config_work *work, const struct config_sources *sources)
+{
+    const struct config_node *root = config_yaml_read(work, sources->text);
+    if (root != NULL) {
+        config_read_tree(work, root);
+    }
+}
+
+static void read_arguments(struct config_work *work, const char *path, const char *name, const char *const *values,
+                           size_t count)
+{
+    struct config_place place = {.source = CONFIG_FROM_COMMAND_LINE, .name = name};
+    struct config_node list = {.kind = CONFIG_NODE_LIST, .place = place};
+    for (size_t i = 0; i < count; i++) {
+        struct config_node *node = config_node_scalar(work, &place, span_text(values[i]));
+        if (node == NULL) {
+            return;
+        }
+        config_node_append(&list, node);
+    }
+    if (count > 0) {
+        config_option_set(work, config_option_find(path), &list);
+    }
+}
+
+int config_build(const struct config_sources *sources, struct config_report *report, struct config **out)
+{
+    struct config_snapshot *snapshot = calloc(1, sizeof *snapshot);
+    struct config_work work = {.snapshot = snapshot, .report = report};
+    if (snapshot == NULL) {
+        config_complain_memory(&work);
+        return ERROR_INVALID;
+    }
+    work.arena = &snapshot->arena;
+    work.file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
+    read_defaults(&work);
+    if (sources->file_read) {
+        read_file(&work, sources);
+    }
+    if (sources->environment != NULL) {
+        config_read_environment(&work, sources->environment);
+    }
+    read_arguments(&work, "listen", "--listen", sources->listen, sources->listen_count);
+    read_arguments(&work, "upstreams", "--upstream", sources->upstream, sources->upstream_count);
+    config_cross_check(&work);
+    if (work.complaints > 0) {
+        config_free(&snapshot->config);
+        return ERROR_INVALID;
+    }
+    *out = &snapshot->config;
+    return 0;
+}
+
+void config_free(struct config *config)
+{
+    /* The snapshot begins with the configuration. */
+    static_assert(offsetof(struct config_snapshot, config) == 0, "config must come first");
+    struct config_snapshot *snapshot = (struct config_snapshot *)config;
+    if (snapshot != NULL) {
+        config_arena_free(&snapshot->arena);
+        free(snapshot);
+    }
+}

@@ -1,0 +1,109 @@
+/*
+ * What can be checked on the machine: the files that the snapshot names, and the user. Nothing is changed and nothing
+ * is sent. Complaints name the place that the value came from.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "config/table.h"
+
+enum { CA_SIZE_MAX = 16 * 1024 * 1024 };
+
+static void complain(struct config_work *work, const char *path, const char *value, const char *reason)
+{
+    const struct config_place *place = &work->snapshot->places[config_option_index(config_option_find(path))];
+    config_complain(work, place, "\"%.200s\": %s", value, reason);
+}
+
+/* The bytes of an open file, at most `capacity`; ERROR_SPACE when there are more. */
+static int read_whole(int descriptor, uint8_t *out, size_t capacity, size_t *size)
+{
+    *size = 0;
+    while (*size < capacity) {
+        ssize_t got = read(descriptor, out + *size, capacity - *size);
+        if (got < 0) {
+            return error_from_errno(errno);
+        }
+        if (got == 0) {
+            return 0;
+        }
+        *size += (size_t)got;
+    }
+    return ERROR_SPACE;
+}
+
+static const char *ca_refusal(struct span pem)
+{
+    struct tls_trust *trust;
+    int error = tls_trust_build(pem, &trust);
+    if (error != 0) {
+        return error == ERROR_NOT_FOUND ? "holds no certificate" : "holds a certificate that cannot be read";
+    }
+    tls_trust_free(trust);
+    return NULL;
+}
+
+static void check_ca(struct config_work *work, const char *path)
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (descriptor < 0) {
+        complain(work, "tls.ca", path, error_text(error_from_errno(errno)));
+        return;
+    }
+    size_t size;
+    uint8_t *text = malloc(CA_SIZE_MAX);
+    int error = text == NULL ? ERROR_MEMORY : read_whole(descriptor, text, CA_SIZE_MAX, &size);
+    const char *refusal = error != 0 ? error_text(error) : ca_refusal(span_of(text, size));
+    if (refusal != NULL) {
+        complain(work, "tls.ca", path, refusal);
+    }
+    free(text);
+    close(descriptor);
+}
+
+static void check_log(struct config_work *work, const char *target)
+{
+    struct stat status;
+    if (target[0] != '/') {
+        return;
+    }
+    if (stat(target, &status) == 0) {
+        if (S_ISDIR(status.st_mode)) {
+            complain(work, "log.target", target, "is a directory");
+        }
+        return;
+    }
+    const char *slash = strrchr(target, '/');
+    size_t size = slash == target ? 1 : (size_t)(slash - target);
+    char *directory = config_arena_text(work->arena, span_of(target, size));
+    if (directory == NULL) {
+        config_complain_memory(work);
+    } else if (stat(directory, &status) != 0 || !S_ISDIR(status.st_mode)) {
+        complain(work, "log.target", target, "its directory does not exist");
+    }
+}
+
+static void check_user(struct config_work *work, const char *user)
+{
+    if (user[0] != '\0' && strcmp(user, "auto") != 0 && getpwnam(user) == NULL) {
+        complain(work, "user", user, "there is no such user");
+    }
+}
+
+int config_check(const struct config *config, const struct config_sources *sources, struct config_report *report)
+{
+    struct config_snapshot *snapshot = (struct config_snapshot *)(uintptr_t)config;
+    struct config_arena arena = {0};
+    struct config_work work = {.snapshot = snapshot, .arena = &arena, .report = report};
+    work.file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
+    check_ca(&work, config->tls.ca);
+    check_log(&work, config->log.target);
+    check_user(&work, config->user);
+    config_arena_free(&arena);
+    return work.complaints == 0 ? 0 : ERROR_INVALID;
+}

@@ -1,0 +1,90 @@
+/*
+ * What no single option can know: values that must stand in an order, and an upstream that is this program itself.
+ * Options that were complained about already are left out.
+ */
+#include <sys/socket.h>
+
+#include "config/table.h"
+
+/* The value of `less` must not exceed that of `more`. */
+static const struct {
+    const char *less, *more;
+} orders[] = {
+    {"limits.tcp_connections_per_client", "limits.tcp_connections"},
+    {"upstream.attempt_timeout", "limits.query_timeout"},
+    {"upstream.backoff_min", "upstream.backoff_max"},
+};
+
+static bool is_bad(const struct config_work *work, const struct config_option *option)
+{
+    return work->bad[config_option_index(option)];
+}
+
+static const struct config_place *place_of(const struct config_work *work, const struct config_option *option)
+{
+    return &work->snapshot->places[config_option_index(option)];
+}
+
+/* Where the two were set by different layers, the one that was set last is the one to look at. */
+static void check_order(struct config_work *work, const char *less_path, const char *more_path)
+{
+    const struct config_option *less = config_option_find(less_path), *more = config_option_find(more_path);
+    uint64_t small = config_value_get(less, &work->snapshot->config);
+    uint64_t great = config_value_get(more, &work->snapshot->config);
+    if (is_bad(work, less) || is_bad(work, more) || small <= great) {
+        return;
+    }
+    char small_text[CONFIG_VALUE_SIZE], great_text[CONFIG_VALUE_SIZE];
+    config_value_format(less, small, small_text);
+    config_value_format(more, great, great_text);
+    const struct config_place *less_place = place_of(work, less), *more_place = place_of(work, more);
+    if (less_place->source >= more_place->source) {
+        config_complain(work, less_place, "%s is more than %s (%s)", small_text, more_path, great_text);
+    } else {
+        config_complain(work, more_place, "%s is less than %s (%s)", great_text, less_path, small_text);
+    }
+}
+
+static bool is_loopback(const struct address *address)
+{
+    static const uint8_t one[16] = {[15] = 1};
+    return address->family == AF_INET ? address->bytes[0] == 127 : memcmp(address->bytes, one, sizeof one) == 0;
+}
+
+/* Whether a connection to `server` would end at this listener. An IPv6 wildcard takes IPv6 only. */
+static bool reaches(const struct address *server, const struct config_listen *listen)
+{
+    if (!listen->tcp || listen->address.port != server->port || listen->address.family != server->family) {
+        return false;
+    }
+    return address_same_host(server, &listen->address) || (address_is_any(&listen->address) && is_loopback(server));
+}
+
+static void check_loop(struct config_work *work, size_t index)
+{
+    const struct config *config = &work->snapshot->config;
+    const struct config_upstream *upstream = &config->upstreams[index];
+    for (size_t i = 0; i < config->listen_count; i++) {
+        if (reaches(&upstream->address, &config->listen[i])) {
+            char text[ADDRESS_TEXT_SIZE];
+            address_format(&config->listen[i].address, true, text);
+            config_complain(work, &work->snapshot->upstream_places[index],
+                            "%s is where this program listens itself (%s): queries would go round in a loop",
+                            upstream->label, text);
+            return;
+        }
+    }
+}
+
+void config_cross_check(struct config_work *work)
+{
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        check_order(work, orders[i].less, orders[i].more);
+    }
+    if (is_bad(work, config_option_find("listen")) || is_bad(work, config_option_find("upstreams"))) {
+        return;
+    }
+    for (size_t i = 0; i < work->snapshot->config.upstream_count; i++) {
+        check_loop(work, i);
+    }
+}

@@ -1,0 +1,175 @@
+/*
+ * A snapshot as a complete YAML file. What is printed is what was understood, not what was written: addresses in their
+ * canonical form, words spelt out as prefixes. A preset is printed by its word, because its IPv6 servers are optional,
+ * which an address of one's own cannot be.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "config/table.h"
+
+enum { LINE_SIZE = 2048 };
+
+void config_put(struct config_sink *sink, const char *text)
+{
+    sink->write(sink, span_text(text));
+}
+
+void config_putf(struct config_sink *sink, const char *format, ...)
+{
+    char line[LINE_SIZE];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    config_put(sink, line);
+}
+
+/* Double quotes, and everything that is not plain ASCII escaped. The text is clean UTF-8. */
+static void put_quoted(struct config_sink *sink, const char *text)
+{
+    struct span left = span_text(text);
+    config_put(sink, "\"");
+    while (left.size > 0) {
+        uint32_t point = 0;
+        size_t length = config_utf8_next(left, &point);
+        if (length == 0) {
+            break;
+        }
+        if (point == '"' || point == '\\') {
+            config_putf(sink, "\\%c", (int)point);
+        } else if (point < 0x80) {
+            sink->write(sink, span_of(left.data, 1));
+        } else {
+            config_putf(sink, "\\U%08X", (unsigned)point);
+        }
+        left = span_of(left.data + length, left.size - length);
+    }
+    config_put(sink, "\"");
+}
+
+static void put_listeners(const struct config *config, struct config_sink *sink)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listen[i];
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(&listen->address, true, text);
+        config_putf(sink, "  - {address: \"%s\", transport: [%s%s%s]}\n", text, listen->udp ? "udp" : "",
+                    listen->udp && listen->tcp ? ", " : "", listen->tcp ? "tcp" : "");
+    }
+}
+
+/* The preset whose servers begin at this upstream, all of them and in order. */
+static const struct config_preset *preset_at(const struct config *config, size_t index)
+{
+    const struct config_upstream *upstreams = &config->upstreams[index];
+    const struct config_preset *preset = config_preset_of(&upstreams[0].address);
+    if (preset == NULL || config->upstream_count - index < CONFIG_PRESET_SERVERS) {
+        return NULL;
+    }
+    for (size_t i = 0; i < CONFIG_PRESET_SERVERS; i++) {
+        struct address server = config_preset_server(preset, i);
+        if (!address_equal(&server, &upstreams[i].address) || upstreams[i].name == NULL ||
+            strcmp(upstreams[i].name, preset->name) != 0 || upstreams[i].pins != upstreams[0].pins ||
+            upstreams[i].optional != (i >= CONFIG_PRESET_SERVERS / 2)) {
+            return NULL;
+        }
+    }
+    return preset;
+}
+
+static void put_pins(const struct config_upstream *upstream, struct config_sink *sink)
+{
+    for (size_t i = 0; i < upstream->pin_count; i++) {
+        char pin[CONFIG_PIN_TEXT_SIZE];
+        config_pin_format(upstream->pins[i], pin);
+        config_putf(sink, "%s\"%s\"", i == 0 ? "" : ", ", pin);
+    }
+}
+
+static void put_upstreams(const struct config *config, struct config_sink *sink)
+{
+    for (size_t i = 0; i < config->upstream_count;) {
+        const struct config_upstream *upstream = &config->upstreams[i];
+        const struct config_preset *preset = preset_at(config, i);
+        const char *url = preset != NULL ? preset->word : upstream->label;
+        if (upstream->pin_count == 0) {
+            config_putf(sink, "  - \"%s\"\n", url);
+        } else {
+            config_putf(sink, "  - {url: \"%s\", pins: [", url);
+            put_pins(upstream, sink);
+            config_put(sink, "]}\n");
+        }
+        i += preset != NULL ? CONFIG_PRESET_SERVERS : 1;
+    }
+}
+
+static void put_prefixes(const struct config_prefixes *prefixes, struct config_sink *sink)
+{
+    config_put(sink, " [");
+    for (size_t i = 0; i < prefixes->count; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(&prefixes->items[i].address, false, text);
+        config_putf(sink, "%s\"%s/%u\"", i == 0 ? "" : ", ", text, (unsigned)prefixes->items[i].length);
+    }
+    config_put(sink, "]\n");
+}
+
+static void put_number(const struct config_option *option, const struct config *config, struct config_sink *sink)
+{
+    char text[CONFIG_VALUE_SIZE];
+    uint64_t value = config_value_get(option, config);
+    if (value == 0 && option->words[0] != NULL) {
+        config_putf(sink, " %s\n", option->words[0]);
+        return;
+    }
+    config_value_format(option, value, text);
+    config_putf(sink, " %s\n", text);
+}
+
+static void put_value(const struct config_option *option, const struct config *config, struct config_sink *sink)
+{
+    switch (option->type) {
+    case CONFIG_LISTENERS:
+        config_put(sink, "\n");
+        put_listeners(config, sink);
+        break;
+    case CONFIG_UPSTREAMS:
+        config_put(sink, "\n");
+        put_upstreams(config, sink);
+        break;
+    case CONFIG_PREFIXES:
+        put_prefixes((const struct config_prefixes *)(const void *)((const char *)config + option->offset), sink);
+        break;
+    case CONFIG_SWITCH:
+    case CONFIG_WORD:
+        config_putf(sink, " \"%s\"\n", option->words[config_value_get(option, config)]);
+        break;
+    case CONFIG_FILE:
+    case CONFIG_PATH:
+    case CONFIG_USER:
+        config_put(sink, " ");
+        put_quoted(sink, config_text_get(option, config));
+        config_put(sink, "\n");
+        break;
+    default:
+        put_number(option, config, sink);
+    }
+}
+
+void config_print(const struct config *config, struct config_sink *sink)
+{
+    const struct config_option *before = NULL;
+    for (size_t i = 0; i < config_option_count(); i++) {
+        const struct config_option *option = config_option_at(i);
+        size_t section = config_option_section(option);
+        bool same = before != NULL && config_option_section(before) == section &&
+                    strncmp(before->path, option->path, section) == 0;
+        if (section > 0 && !same) {
+            config_putf(sink, "%.*s:\n", (int)section, option->path);
+        }
+        config_putf(sink, "%s%s:", section > 0 ? "  " : "", config_option_key(option));
+        put_value(option, config, sink);
+        before = option;
+    }
+}

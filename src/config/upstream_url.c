@@ -1,0 +1,258 @@
+/*
+ * Upstream URLs, the presets, and what makes an identity: an address that can be asked and a name that can be looked for
+ * in a certificate. There is no way to write an upstream that is asked in clear text or without a check.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/error.h"
+#include "config/table.h"
+
+enum { DNS_PORT = 53, LABEL_MAX = 63 };
+
+static const struct config_preset presets[] = {
+    {"cloudflare", "cloudflare-dns.com", {"1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"}},
+    {"google", "dns.google", {"8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"}},
+    {"quad9", "dns.quad9.net", {"9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"}},
+    {"adguard", "dns.adguard-dns.com", {"94.140.14.14", "94.140.15.15", "2a10:50c0::ad1:ff", "2a10:50c0::ad2:ff"}},
+};
+
+enum { PRESET_COUNT = sizeof presets / sizeof presets[0] };
+
+const struct config_preset *config_preset_at(size_t index)
+{
+    return index < PRESET_COUNT ? &presets[index] : NULL;
+}
+
+const struct config_preset *config_preset_find(const char *word)
+{
+    for (size_t i = 0; i < PRESET_COUNT; i++) {
+        if (strcmp(presets[i].word, word) == 0) {
+            return &presets[i];
+        }
+    }
+    return NULL;
+}
+
+struct address config_preset_server(const struct config_preset *preset, size_t index)
+{
+    struct address address = {0};
+    int error = address_parse(span_text(preset->servers[index]), CONFIG_DOT_PORT, &address);
+    assert(error == 0);
+    (void)error;
+    return address;
+}
+
+const struct config_preset *config_preset_of(const struct address *address)
+{
+    for (size_t i = 0; i < PRESET_COUNT; i++) {
+        for (size_t j = 0; j < CONFIG_PRESET_SERVERS; j++) {
+            struct address server = config_preset_server(&presets[i], j);
+            if (address_same_host(&server, address)) {
+                return &presets[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool is_letter_or_digit(char letter)
+{
+    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9');
+}
+
+/* RFC 1123, section 2.1: letters, digits and, not at the ends, hyphens. */
+static bool label_is_valid(const char *label, size_t size)
+{
+    if (size == 0 || size > LABEL_MAX || label[0] == '-' || label[size - 1] == '-') {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (!is_letter_or_digit(label[i]) && label[i] != '-') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_host_name(const char *name)
+{
+    if (strlen(name) > CONFIG_HOST_NAME_MAX) {
+        return false;
+    }
+    for (const char *label = name;;) {
+        size_t size = strcspn(label, ".");
+        if (!label_is_valid(label, size)) {
+            return false;
+        }
+        if (label[size] == '\0') {
+            return true;
+        }
+        label += size + 1;
+    }
+}
+
+const char *config_host_name_refusal(const char *name)
+{
+    struct address address;
+    if (address_parse(span_text(name), 0, &address) == 0) {
+        return "an address is no name: leave the name out, and the certificate must bear the server's address";
+    }
+    if (!is_host_name(name)) {
+        return "the name of the certificate is not a valid host name (letters, digits, hyphens and dots)";
+    }
+    return NULL;
+}
+
+static bool is_multicast(const struct address *address)
+{
+    return address->family == AF_INET ? (address->bytes[0] & 0xf0) == 0xe0 : address->bytes[0] == 0xff;
+}
+
+static bool is_broadcast(const struct address *address)
+{
+    static const uint8_t all[4] = {255, 255, 255, 255};
+    return address->family == AF_INET && memcmp(address->bytes, all, sizeof all) == 0;
+}
+
+const char *config_server_refusal(const struct address *address)
+{
+    if (address->port == DNS_PORT) {
+        return "port 53 is for clear text; DNS over TLS never uses it (RFC 7858, section 3.1)";
+    }
+    if (address_is_any(address) || is_multicast(address) || is_broadcast(address)) {
+        return "no server can have this address";
+    }
+    return NULL;
+}
+
+/* The parts of an authority; a port that was not written has size 0. */
+struct authority {
+    struct span host, port;
+    bool bracketed, port_written;
+};
+
+static const char *authority_split(struct span text, struct authority *out)
+{
+    const uint8_t *end = text.data + text.size;
+    const uint8_t *host = text.data;
+    const uint8_t *host_end, *colon;
+    *out = (struct authority){.bracketed = text.size > 0 && text.data[0] == '['};
+    if (out->bracketed) {
+        host++;
+        host_end = memchr(text.data, ']', text.size);
+        if (host_end == NULL) {
+            return "the bracket of the address is not closed";
+        }
+        colon = host_end + 1;
+        if (colon < end && *colon != ':') {
+            return "expected a colon and a port behind the bracket";
+        }
+    } else {
+        colon = memchr(text.data, ':', text.size);
+        colon = colon == NULL ? end : colon;
+        host_end = colon;
+        if (colon < end && memchr(colon + 1, ':', (size_t)(end - colon - 1)) != NULL) {
+            return "an IPv6 address stands in brackets, such as tls://[2001:db8::1]:853";
+        }
+    }
+    out->host = span_of(host, (size_t)(host_end - host));
+    out->port_written = colon < end;
+    if (out->port_written) {
+        out->port = span_of(colon + 1, (size_t)(end - colon - 1));
+    }
+    return NULL;
+}
+
+static const char *host_refusal(const struct authority *authority)
+{
+    char name[CONFIG_HOST_NAME_MAX + 1];
+    if (authority->host.size == 0) {
+        return "the address is missing";
+    }
+    if (!authority->bracketed && authority->host.size < sizeof name) {
+        memcpy(name, authority->host.data, authority->host.size);
+        name[authority->host.size] = '\0';
+        /* Digits and dots alone are an address with a slip, not a name. */
+        if (is_host_name(name) && strspn(name, "0123456789.") < authority->host.size) {
+            return "a host name would have to be looked up first, which this version cannot do: give an address, as in "
+                   "tls://ADDRESS#NAME";
+        }
+    }
+    return "expected an address, as in tls://192.0.2.1:853#NAME or tls://[2001:db8::1]:853#NAME";
+}
+
+static const char *authority_parse(struct span text, struct address *out)
+{
+    struct authority authority;
+    uint16_t port = CONFIG_DOT_PORT;
+    const char *refusal = authority_split(text, &authority);
+    if (refusal != NULL) {
+        return refusal;
+    }
+    if (authority.port_written && !config_port_parse(authority.port, &port)) {
+        return "expected a port from 1 to 65535";
+    }
+    bool colon = authority.host.size > 0 && memchr(authority.host.data, ':', authority.host.size) != NULL;
+    if (colon != authority.bracketed || address_parse(authority.host, port, out) != 0) {
+        return host_refusal(&authority);
+    }
+    return config_server_refusal(out);
+}
+
+static const char *scheme_refusal(const char *text)
+{
+    if (strncmp(text, "udp://", 6) == 0 || strncmp(text, "tcp://", 6) == 0) {
+        return "this version asks encrypted upstreams only (tls://)";
+    }
+    if (strncmp(text, "https://", 8) == 0 || strncmp(text, "quic://", 7) == 0) {
+        return "only DNS over TLS is spoken (tls://)";
+    }
+    return "expected tls://ADDRESS[:PORT][#NAME], or one of cloudflare, google, quad9 and adguard";
+}
+
+const char *config_url_parse(const char *text, struct address *address, const char **name)
+{
+    static const char scheme[] = "tls://";
+    if (strncmp(text, scheme, sizeof scheme - 1) != 0) {
+        return scheme_refusal(text);
+    }
+    const char *authority = text + sizeof scheme - 1;
+    size_t size = strcspn(authority, "#");
+    const char *refusal = authority_parse(span_of(authority, size), address);
+    *name = NULL;
+    if (refusal != NULL || authority[size] == '\0') {
+        return refusal;
+    }
+    *name = authority + size + 1;
+    return **name == '\0' ? "the name behind # is missing" : config_host_name_refusal(*name);
+}
+
+static char *name_copy(struct config_arena *arena, const char *name)
+{
+    char *copy = config_arena_text(arena, span_text(name));
+    for (char *at = copy; at != NULL && *at != '\0'; at++) {
+        if (*at >= 'A' && *at <= 'Z') {
+            *at = (char)(*at - 'A' + 'a');
+        }
+    }
+    return copy;
+}
+
+bool config_upstream_fill(struct config_arena *arena, const struct address *address, const char *name,
+                          struct config_upstream *out)
+{
+    char server[ADDRESS_TEXT_SIZE], label[ADDRESS_TEXT_SIZE + CONFIG_HOST_NAME_MAX + 16];
+    address_format(address, true, server);
+    *out = (struct config_upstream){.address = *address};
+    if (name != NULL) {
+        out->name = name_copy(arena, name);
+        if (out->name == NULL) {
+            return false;
+        }
+    }
+    snprintf(label, sizeof label, "tls://%s%s%s", server, name == NULL ? "" : "#", name == NULL ? "" : out->name);
+    out->label = config_arena_text(arena, span_text(label));
+    return out->label != NULL;
+}
