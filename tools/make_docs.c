@@ -1,6 +1,6 @@
 /*
- * Writes to standard output what the documentation takes from the table of options: `manual` (Markdown), `roff` (a part
- * of dnseal.yaml(5)) or `schema` (JSON Schema).
+ * Writes to standard output what the documentation takes from the table of options: `manual` (Markdown),
+ * `roff` (a part of dnseal.yaml(5)) or `schema` (JSON Schema).
  */
 #include <stdio.h>
 #include <string.h>

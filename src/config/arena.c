@@ -1,6 +1,6 @@
 /*
- * Memory of a snapshot: chunks that are filled from the front and given back together. A configuration is small and
- * built rarely, so that a value which a later layer replaces may stay until the snapshot goes.
+ * Memory of a snapshot: chunks that are filled from the front and given back together. A configuration is
+ * small and built rarely, so that a value which a later layer replaces may stay until the snapshot goes.
  */
 #include <stdlib.h>
 

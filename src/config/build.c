@@ -1,11 +1,12 @@
 /*
- * Builds a snapshot layer by layer: defaults, file, environment, command line. Every layer is read to its end, so that
- * all errors are told in one run.
+ * Builds a snapshot layer by layer: defaults, file, environment, command line. Every layer is read to its
+ * end, so that all errors are told in one run.
  */
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/error.h"
+
 #include "config/table.h"
 
 static void set_default(struct config_work *work, const struct config_option *option)
@@ -34,8 +35,8 @@ static void read_file(struct config_work *work, const struct config_sources *sou
     }
 }
 
-static void read_arguments(struct config_work *work, const char *path, const char *name, const char *const *values,
-                           size_t count)
+static void read_arguments(struct config_work *work, const char *path, const char *name,
+                           const char *const *values, size_t count)
 {
     struct config_place place = {.source = CONFIG_FROM_COMMAND_LINE, .name = name};
     struct config_node list = {.kind = CONFIG_NODE_LIST, .place = place};

@@ -1,6 +1,6 @@
 /*
- * What can be checked on the machine: the files that the snapshot names, and the user. Nothing is changed and nothing
- * is sent. Complaints name the place that the value came from.
+ * What can be checked on the machine: the files that the snapshot names, and the user. Nothing is changed and
+ * nothing is sent. Complaints name the place that the value came from.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+
 #include "config/table.h"
 
 enum { CA_SIZE_MAX = 16 * 1024 * 1024 };
@@ -95,7 +96,8 @@ static void check_user(struct config_work *work, const char *user)
     }
 }
 
-int config_check(const struct config *config, const struct config_sources *sources, struct config_report *report)
+int config_check(const struct config *config, const struct config_sources *sources,
+                 struct config_report *report)
 {
     struct config_snapshot *snapshot = (struct config_snapshot *)(uintptr_t)config;
     struct config_arena arena = {0};

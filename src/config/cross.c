@@ -1,6 +1,6 @@
 /*
- * What no single option can know: values that must stand in an order, and an upstream that is this program itself.
- * Options that were complained about already are left out.
+ * What no single option can know: values that must stand in an order, and an upstream that is this program
+ * itself. Options that were complained about already are left out.
  */
 #include <sys/socket.h>
 
@@ -48,7 +48,8 @@ static void check_order(struct config_work *work, const char *less_path, const c
 static bool is_loopback(const struct address *address)
 {
     static const uint8_t one[16] = {[15] = 1};
-    return address->family == AF_INET ? address->bytes[0] == 127 : memcmp(address->bytes, one, sizeof one) == 0;
+    return address->family == AF_INET ? address->bytes[0] == 127
+                                      : memcmp(address->bytes, one, sizeof one) == 0;
 }
 
 /* Whether a connection to `server` would end at this listener. An IPv6 wildcard takes IPv6 only. */
@@ -57,7 +58,8 @@ static bool reaches(const struct address *server, const struct config_listen *li
     if (!listen->tcp || listen->address.port != server->port || listen->address.family != server->family) {
         return false;
     }
-    return address_same_host(server, &listen->address) || (address_is_any(&listen->address) && is_loopback(server));
+    return address_same_host(server, &listen->address) ||
+           (address_is_any(&listen->address) && is_loopback(server));
 }
 
 static void check_loop(struct config_work *work, size_t index)

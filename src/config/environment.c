@@ -1,6 +1,7 @@
 /*
- * The environment: a DNSEAL_ name for every option, and before them, so that they lose against them, the seven names of
- * older deployments. A misspelt DNSEAL_ name is an error, because nobody would notice otherwise.
+ * The environment: a DNSEAL_ name for every option, and before them, so that they lose against them, the
+ * seven names of older deployments. A misspelt DNSEAL_ name is an error, because nobody would notice
+ * otherwise.
  */
 #include <sys/socket.h>
 
@@ -23,12 +24,9 @@ enum old_name {
 };
 
 static const char *const old_names[OLD_COUNT] = {
-    [OLD_SERVER_IP] = "DNS_SERVER_IP",
-    [OLD_SERVER_PORT] = "DNS_SERVER_PORT",
-    [OLD_SERVER_NAME] = "DNS_SERVER_NAME",
-    [OLD_CA_PATH] = "CA_PATH",
-    [OLD_LISTENING_PORT] = "LISTENING_PORT",
-    [OLD_PROXY_SERVER] = "PROXY_SERVER",
+    [OLD_SERVER_IP] = "DNS_SERVER_IP",       [OLD_SERVER_PORT] = "DNS_SERVER_PORT",
+    [OLD_SERVER_NAME] = "DNS_SERVER_NAME",   [OLD_CA_PATH] = "CA_PATH",
+    [OLD_LISTENING_PORT] = "LISTENING_PORT", [OLD_PROXY_SERVER] = "PROXY_SERVER",
     [OLD_PROXY_PORT] = "PROXY_PORT",
 };
 
@@ -38,8 +36,8 @@ static struct config_place place_of(struct config_work *work, const char *name)
     return (struct config_place){.source = CONFIG_FROM_ENVIRONMENT, .name = copy == NULL ? "?" : copy};
 }
 
-/* The value of the variable, or NULL when it is not set. Empty counts as not set where compose files would hand on a
- * variable that has no value. */
+/* The value of the variable, or NULL when it is not set. Empty counts as not set where compose files would
+ * hand on a variable that has no value. */
 static const char *value_of(char *const *environment, const char *name)
 {
     size_t size = strlen(name);
@@ -99,7 +97,8 @@ static void read_listener(struct config_work *work, const char *const values[OLD
     }
     uint16_t port = CLEAR_PORT;
     bool usable = port_read(work, port_name, values[port_name], &port);
-    struct config_place place = place_of(work, old_names[values[port_name] != NULL ? port_name : OLD_PROXY_SERVER]);
+    struct config_place place =
+        place_of(work, old_names[values[port_name] != NULL ? port_name : OLD_PROXY_SERVER]);
     struct config_node *entries[LOOPBACKS] = {NULL};
     bool both = server == NULL || strcmp(server, "localhost") == 0;
     size_t count = both ? LOOPBACKS : 1;
@@ -108,7 +107,8 @@ static void read_listener(struct config_work *work, const char *const values[OLD
         const char *text = both ? loopbacks[i] : server;
         if (address_parse(span_text(text), 0, &address) != 0 || address.port != 0) {
             place = place_of(work, old_names[OLD_PROXY_SERVER]);
-            config_complain(work, &place, "\"%.80s\": expected an address without a port, or localhost", text);
+            config_complain(work, &place, "\"%.80s\": expected an address without a port, or localhost",
+                            text);
             return;
         }
         address.port = port;
@@ -142,7 +142,8 @@ static size_t server_addresses(struct config_work *work, const char *text, uint1
         refusal = config_server_refusal(&out[0]);
     }
     if (refusal != NULL) {
-        struct config_place place = place_of(work, old_names[port == CLEAR_PORT ? OLD_SERVER_PORT : OLD_SERVER_IP]);
+        struct config_place place =
+            place_of(work, old_names[port == CLEAR_PORT ? OLD_SERVER_PORT : OLD_SERVER_IP]);
         config_complain(work, &place, "\"%.80s\": %s", text, refusal);
         return 0;
     }
@@ -176,7 +177,8 @@ static bool server_name_is_valid(struct config_work *work, const char *name)
 
 static void read_server(struct config_work *work, const char *const values[OLD_COUNT])
 {
-    const char *ip = values[OLD_SERVER_IP], *name = values[OLD_SERVER_NAME], *port_text = values[OLD_SERVER_PORT];
+    const char *ip = values[OLD_SERVER_IP], *name = values[OLD_SERVER_NAME],
+               *port_text = values[OLD_SERVER_PORT];
     if (ip == NULL && name == NULL && port_text == NULL) {
         return;
     }

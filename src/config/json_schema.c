@@ -1,6 +1,6 @@
 /*
- * The JSON Schema (draft 2020-12) of the file, for editors. It knows what the table knows; an address or an upstream
- * URL is a text to it, which only the program itself judges.
+ * The JSON Schema (draft 2020-12) of the file, for editors. It knows what the table knows; an address or an
+ * upstream URL is a text to it, which only the program itself judges.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -102,10 +102,11 @@ static void put_type(struct config_sink *sink, const struct config_option *optio
     }
 }
 
-static void put_option(struct config_sink *sink, const struct config_option *option, bool first, const char *indent)
+static void put_option(struct config_sink *sink, const struct config_option *option, bool first,
+                       const char *indent)
 {
-    config_putf(sink, "%s\n%s\"%s\": {\n%s  \"description\": ", first ? "" : ",", indent, config_option_key(option),
-                indent);
+    config_putf(sink, "%s\n%s\"%s\": {\n%s  \"description\": ", first ? "" : ",", indent,
+                config_option_key(option), indent);
     put_string(sink, option->description);
     config_putf(sink, ",\n%s  ", indent);
     put_type(sink, option);
@@ -117,8 +118,9 @@ static size_t put_section(struct config_sink *sink, size_t index)
 {
     const struct config_option *first = config_option_at(index);
     size_t size = config_option_section(first);
-    config_putf(sink, "%s\n    \"%.*s\": {\n      \"type\": \"object\",\n      \"additionalProperties\": false,\n"
-                      "      \"properties\": {",
+    config_putf(sink,
+                "%s\n    \"%.*s\": {\n      \"type\": \"object\",\n      \"additionalProperties\": false,\n"
+                "      \"properties\": {",
                 index == 0 ? "" : ",", (int)size, first->path);
     bool begun = false;
     for (; index < config_option_count(); index++) {

@@ -1,8 +1,9 @@
 /*
- * The options that are lists: where to listen, whom to ask, who may ask. A list replaces the list of a lower layer as a
- * whole. Entries that are wrong are left out, after a complaint.
+ * The options that are lists: where to listen, whom to ask, who may ask. A list replaces the list of a lower
+ * layer as a whole. Entries that are wrong are left out, after a complaint.
  */
 #include "base/error.h"
+
 #include "config/table.h"
 
 static size_t entries_of(const struct config_node *list)
@@ -51,20 +52,23 @@ static bool listen_address(struct config_work *work, const struct config_node *n
         return false;
     }
     if (out->port == 0) {
-        config_complain(work, &node->place, "\"%.80s\": the port is missing, as in 127.0.0.1:53 or [::1]:53", text);
+        config_complain(work, &node->place, "\"%.80s\": the port is missing, as in 127.0.0.1:53 or [::1]:53",
+                        text);
         return false;
     }
     if (out->port == CONFIG_DOT_PORT) {
-        config_complain(work, &node->place,
-                        "\"%.80s\": port 853 is for DNS over TLS; clear text is never served there (RFC 7858, "
-                        "section 3.1)",
-                        text);
+        config_complain(
+            work, &node->place,
+            "\"%.80s\": port 853 is for DNS over TLS; clear text is never served there (RFC 7858, "
+            "section 3.1)",
+            text);
         return false;
     }
     return true;
 }
 
-static bool listen_transport(struct config_work *work, const struct config_node *list, struct config_listen *out)
+static bool listen_transport(struct config_work *work, const struct config_node *list,
+                             struct config_listen *out)
 {
     if (!config_node_is_list(work, list)) {
         return false;
@@ -115,8 +119,8 @@ static bool listen_entry(struct config_work *work, const struct config_node *nod
     return listen_address(work, node, &out->address);
 }
 
-static bool listen_is_new(struct config_work *work, const struct config_node *node, const struct config_listen *wanted,
-                          size_t count)
+static bool listen_is_new(struct config_work *work, const struct config_node *node,
+                          const struct config_listen *wanted, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct config_listen *other = &work->snapshot->config.listen[i];
@@ -131,7 +135,8 @@ static bool listen_is_new(struct config_work *work, const struct config_node *no
     return true;
 }
 
-void config_listeners_set(struct config_work *work, const struct config_option *option, const struct config_node *list)
+void config_listeners_set(struct config_work *work, const struct config_option *option,
+                          const struct config_node *list)
 {
     struct config *config = &work->snapshot->config;
     config->listen_count = 0;
@@ -157,8 +162,10 @@ static bool names_equal(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* Adds an upstream with the pins of `entry`; the pool's key is address, port and name, so that they must be new. */
-static void upstream_add(struct config_work *work, const struct config_node *node, const struct config_upstream *entry)
+/* Adds an upstream with the pins of `entry`; the pool's key is address, port and name, so that they must be
+ * new. */
+static void upstream_add(struct config_work *work, const struct config_node *node,
+                         const struct config_upstream *entry)
 {
     struct config *config = &work->snapshot->config;
     for (size_t i = 0; i < config->upstream_count; i++) {
@@ -176,8 +183,8 @@ static void upstream_add(struct config_work *work, const struct config_node *nod
     config->upstreams[config->upstream_count++] = *entry;
 }
 
-static void preset_add(struct config_work *work, const struct config_node *node, const struct config_preset *preset,
-                       const struct config_upstream *pins)
+static void preset_add(struct config_work *work, const struct config_node *node,
+                       const struct config_preset *preset, const struct config_upstream *pins)
 {
     for (size_t i = 0; i < CONFIG_PRESET_SERVERS; i++) {
         struct address address = config_preset_server(preset, i);
@@ -194,7 +201,8 @@ static void preset_add(struct config_work *work, const struct config_node *node,
 }
 
 /* One URL or preset. `pins` lends its pins. */
-static void upstream_text(struct config_work *work, const struct config_node *node, const struct config_upstream *pins)
+static void upstream_text(struct config_work *work, const struct config_node *node,
+                          const struct config_upstream *pins)
 {
     const char *text = config_node_text(work, node);
     if (text == NULL) {
@@ -240,7 +248,8 @@ static void pins_read(struct config_work *work, const struct config_node *list, 
             out->pin_count++;
         } else {
             config_complain(work, &node->place,
-                            "\"%.80s\": expected sha256/ and the Base64 of the SHA-256 of a public key", text);
+                            "\"%.80s\": expected sha256/ and the Base64 of the SHA-256 of a public key",
+                            text);
         }
     }
 }
@@ -260,7 +269,8 @@ static void upstream_map(struct config_work *work, const struct config_node *nod
     }
 }
 
-void config_upstreams_set(struct config_work *work, const struct config_option *option, const struct config_node *list)
+void config_upstreams_set(struct config_work *work, const struct config_option *option,
+                          const struct config_node *list)
 {
     static const struct config_upstream no_pins = {0};
     struct config *config = &work->snapshot->config;
@@ -284,8 +294,9 @@ void config_upstreams_set(struct config_work *work, const struct config_option *
 
 /* ---- access ---- */
 
-static const char *const private_prefixes[] = {"127.0.0.0/8",    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",
-                                               "169.254.0.0/16", "::1/128",    "fe80::/10",     "fc00::/7"};
+static const char *const private_prefixes[] = {"127.0.0.0/8",    "10.0.0.0/8",     "172.16.0.0/12",
+                                               "192.168.0.0/16", "169.254.0.0/16", "::1/128",
+                                               "fe80::/10",      "fc00::/7"};
 static const char *const any_prefixes[] = {"0.0.0.0/0", "::/0"};
 
 enum {
@@ -303,7 +314,8 @@ static void prefixes_add_words(struct config_prefixes *prefixes, const char *con
     }
 }
 
-static void prefixes_add(struct config_work *work, const struct config_node *node, struct config_prefixes *prefixes)
+static void prefixes_add(struct config_work *work, const struct config_node *node,
+                         struct config_prefixes *prefixes)
 {
     const char *text = config_node_text(work, node);
     if (text == NULL) {
@@ -316,14 +328,16 @@ static void prefixes_add(struct config_work *work, const struct config_node *nod
     } else if (address_prefix_parse(span_text(text), &prefixes->items[prefixes->count]) == 0) {
         prefixes->count++;
     } else {
-        config_complain(work, &node->place,
-                        "\"%.80s\": expected an address, a prefix without host bits such as 192.0.2.0/24, private or "
-                        "any",
-                        text);
+        config_complain(
+            work, &node->place,
+            "\"%.80s\": expected an address, a prefix without host bits such as 192.0.2.0/24, private or "
+            "any",
+            text);
     }
 }
 
-void config_prefixes_set(struct config_work *work, const struct config_option *option, const struct config_node *list)
+void config_prefixes_set(struct config_work *work, const struct config_option *option,
+                         const struct config_node *list)
 {
     struct config_prefixes *prefixes = field_of(work, option);
     prefixes->count = 0;

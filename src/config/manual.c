@@ -1,6 +1,6 @@
 /*
- * The reference of all options as Markdown and as a part of dnseal.yaml(5), from the same table that reads them.
- * Descriptions in the table use Markdown's backticks; in roff they become bold.
+ * The reference of all options as Markdown and as a part of dnseal.yaml(5), from the same table that reads
+ * them. Descriptions in the table use Markdown's backticks; in roff they become bold.
  */
 #include <stdio.h>
 
@@ -11,16 +11,22 @@ enum { ALLOWED_SIZE = 512 };
 static const char introduction[] =
     "# Configuration\n"
     "\n"
-    "This file is generated from the table of options in `src/config/schema.c`; `tools/make_docs manual` writes it "
+    "This file is generated from the table of options in `src/config/schema.c`; `tools/make_docs manual` "
+    "writes it "
     "anew.\n"
     "\n"
-    "Every option has a default, so that no file is needed. What the command line says wins over the environment, the "
-    "environment over the file (`/etc/dnseal/dnseal.yaml`, or the one given with `-c`), and the file over the "
-    "defaults. A list replaces the list of a lower layer as a whole. `dnseal --check` tells every error with its place "
+    "Every option has a default, so that no file is needed. What the command line says wins over the "
+    "environment, the "
+    "environment over the file (`/etc/dnseal/dnseal.yaml`, or the one given with `-c`), and the file over "
+    "the "
+    "defaults. A list replaces the list of a lower layer as a whole. `dnseal --check` tells every error with "
+    "its place "
     "and changes nothing; `dnseal --print-config` prints what is in force.\n"
     "\n"
-    "The file is YAML, in UTF-8, one document. What a value means is the option's matter, not YAML's: `no` and `0123` "
-    "are plain text until an option says otherwise. Anchors, aliases, tags and duplicate keys are refused, and so is "
+    "The file is YAML, in UTF-8, one document. What a value means is the option's matter, not YAML's: `no` "
+    "and `0123` "
+    "are plain text until an option says otherwise. Anchors, aliases, tags and duplicate keys are refused, "
+    "and so is "
     "every key that is not in this list.\n"
     "\n"
     "- A duration is a whole number with its unit: `ms`, `s`, `m` or `h`.\n"
@@ -29,20 +35,23 @@ static const char introduction[] =
     "\n"
     "## Older names in the environment\n"
     "\n"
-    "These work as well; the `DNSEAL_` name of the same option wins over them, and an empty value counts as not set.\n"
+    "These work as well; the `DNSEAL_` name of the same option wins over them, and an empty value counts as "
+    "not set.\n"
     "\n"
     "| Name | Meaning |\n"
     "| --- | --- |\n"
     "| `DNS_SERVER_IP` | The address of the only upstream. |\n"
     "| `DNS_SERVER_PORT` | Its port, 853 where it is not given. |\n"
-    "| `DNS_SERVER_NAME` | The name in its certificate. Without it, the name of the preset that has this address; "
+    "| `DNS_SERVER_NAME` | The name in its certificate. Without it, the name of the preset that has this "
+    "address; "
     "where there is none, the certificate must bear the address. |\n"
     "| `CA_PATH` | The same as `tls.ca`. |\n"
     "| `LISTENING_PORT` | The port to listen on, at the default addresses or at `PROXY_SERVER`. |\n"
     "| `PROXY_SERVER` | The address to listen on, or `localhost`. |\n"
     "| `PROXY_PORT` | The port to listen on where `LISTENING_PORT` is not given. |\n"
     "\n"
-    "`DNS_SERVER_PORT` and `DNS_SERVER_NAME` without `DNS_SERVER_IP` are for the addresses 1.1.1.1 and 1.0.0.1.\n"
+    "`DNS_SERVER_PORT` and `DNS_SERVER_NAME` without `DNS_SERVER_IP` are for the addresses 1.1.1.1 and "
+    "1.0.0.1.\n"
     "\n"
     "## Presets\n"
     "\n"
@@ -51,32 +60,31 @@ static const char introduction[] =
     "| Word | Name in the certificate | Addresses |\n"
     "| --- | --- | --- |\n";
 
-static const char example[] =
-    "\n"
-    "## Example\n"
-    "\n"
-    "```yaml\n"
-    "listen:\n"
-    "  - 127.0.0.1:53\n"
-    "  - { address: \"192.168.1.1:53\", transport: [udp, tcp] }\n"
-    "upstreams:\n"
-    "  - \"tls://9.9.9.9#dns.quad9.net\"\n"
-    "  - url: \"tls://[2001:db8::53]:853#dns.example.net\"\n"
-    "    pins: [\"sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\n"
-    "access: { allow: [private, 203.0.113.0/24] }\n"
-    "limits: { tcp_idle: 20s, tcp_output: 512KiB }\n"
-    "log: { level: warning, format: json }\n"
-    "```\n"
-    "\n"
-    "## Options\n";
+static const char example[] = "\n"
+                              "## Example\n"
+                              "\n"
+                              "```yaml\n"
+                              "listen:\n"
+                              "  - 127.0.0.1:53\n"
+                              "  - { address: \"192.168.1.1:53\", transport: [udp, tcp] }\n"
+                              "upstreams:\n"
+                              "  - \"tls://9.9.9.9#dns.quad9.net\"\n"
+                              "  - url: \"tls://[2001:db8::53]:853#dns.example.net\"\n"
+                              "    pins: [\"sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"]\n"
+                              "access: { allow: [private, 203.0.113.0/24] }\n"
+                              "limits: { tcp_idle: 20s, tcp_output: 512KiB }\n"
+                              "log: { level: warning, format: json }\n"
+                              "```\n"
+                              "\n"
+                              "## Options\n";
 
 static const char *type_text(enum config_type type)
 {
     static const char *const texts[] = {
-        [CONFIG_DURATION] = "duration", [CONFIG_SIZE] = "size",      [CONFIG_NUMBER] = "whole number",
-        [CONFIG_SWITCH] = "word",       [CONFIG_WORD] = "word",      [CONFIG_FILE] = "path of a file",
+        [CONFIG_DURATION] = "duration",  [CONFIG_SIZE] = "size",     [CONFIG_NUMBER] = "whole number",
+        [CONFIG_SWITCH] = "word",        [CONFIG_WORD] = "word",     [CONFIG_FILE] = "path of a file",
         [CONFIG_PATH] = "absolute path", [CONFIG_USER] = "name",     [CONFIG_LISTENERS] = "list",
-        [CONFIG_UPSTREAMS] = "list",    [CONFIG_PREFIXES] = "list",
+        [CONFIG_UPSTREAMS] = "list",     [CONFIG_PREFIXES] = "list",
     };
     return texts[type];
 }
@@ -127,7 +135,8 @@ static void put_option(const struct config_option *option, struct config_sink *s
     allowed_text(option, allowed);
     bool list = config_type_is_list(option->type);
     const char *standard = option->default_text[0] != '\0' ? option->default_text : list ? "[]" : "\"\"";
-    config_putf(sink, "\n### `%s`\n\n%s\n\n- Type: %s\n", option->path, option->description, type_text(option->type));
+    config_putf(sink, "\n### `%s`\n\n%s\n\n- Type: %s\n", option->path, option->description,
+                type_text(option->type));
     if (allowed[0] != '\0') {
         config_putf(sink, "- Values: %s\n", allowed);
     }

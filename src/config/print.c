@@ -1,7 +1,7 @@
 /*
- * A snapshot as a complete YAML file. What is printed is what was understood, not what was written: addresses in their
- * canonical form, words spelt out as prefixes. A preset is printed by its word, because its IPv6 servers are optional,
- * which an address of one's own cannot be.
+ * A snapshot as a complete YAML file. What is printed is what was understood, not what was written: addresses
+ * in their canonical form, words spelt out as prefixes. A preset is printed by its word, because its IPv6
+ * servers are optional, which an address of one's own cannot be.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -115,7 +115,8 @@ static void put_prefixes(const struct config_prefixes *prefixes, struct config_s
     config_put(sink, "]\n");
 }
 
-static void put_number(const struct config_option *option, const struct config *config, struct config_sink *sink)
+static void put_number(const struct config_option *option, const struct config *config,
+                       struct config_sink *sink)
 {
     char text[CONFIG_VALUE_SIZE];
     uint64_t value = config_value_get(option, config);
@@ -127,7 +128,8 @@ static void put_number(const struct config_option *option, const struct config *
     config_putf(sink, " %s\n", text);
 }
 
-static void put_value(const struct config_option *option, const struct config *config, struct config_sink *sink)
+static void put_value(const struct config_option *option, const struct config *config,
+                      struct config_sink *sink)
 {
     switch (option->type) {
     case CONFIG_LISTENERS:
@@ -139,7 +141,8 @@ static void put_value(const struct config_option *option, const struct config *c
         put_upstreams(config, sink);
         break;
     case CONFIG_PREFIXES:
-        put_prefixes((const struct config_prefixes *)(const void *)((const char *)config + option->offset), sink);
+        put_prefixes((const struct config_prefixes *)(const void *)((const char *)config + option->offset),
+                     sink);
         break;
     case CONFIG_SWITCH:
     case CONFIG_WORD:

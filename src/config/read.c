@@ -47,10 +47,11 @@ static void complain_unknown(struct config_work *work, const struct config_node 
     } else if (elsewhere == NULL) {
         config_complain(work, &node->key_place, "unknown key");
     } else if (config_option_section(elsewhere) == 0) {
-        config_complain(work, &node->key_place, "unknown key; %s stands at the top of the file", elsewhere->path);
+        config_complain(work, &node->key_place, "unknown key; %s stands at the top of the file",
+                        elsewhere->path);
     } else {
-        config_complain(work, &node->key_place, "unknown key; %s stands in %.*s", config_option_key(elsewhere),
-                        (int)config_option_section(elsewhere), elsewhere->path);
+        config_complain(work, &node->key_place, "unknown key; %s stands in %.*s",
+                        config_option_key(elsewhere), (int)config_option_section(elsewhere), elsewhere->path);
     }
 }
 
@@ -60,8 +61,8 @@ static void complain_duplicate(struct config_work *work, const struct config_nod
 }
 
 /* Sets the option, once: lines[] remembers where each stood. */
-static void set_once(struct config_work *work, const struct config_option *option, const struct config_node *node,
-                     size_t *lines)
+static void set_once(struct config_work *work, const struct config_option *option,
+                     const struct config_node *node, size_t *lines)
 {
     size_t *line = &lines[config_option_index(option)];
     if (*line != 0) {
@@ -99,7 +100,8 @@ static void read_section(struct config_work *work, const struct config_node *sec
     }
 }
 
-static void read_top(struct config_work *work, const struct config_node *node, size_t *lines, size_t *section_lines)
+static void read_top(struct config_work *work, const struct config_node *node, size_t *lines,
+                     size_t *section_lines)
 {
     const struct config_option *option = config_option_find(node->key);
     const struct config_option *section = config_section_find(node->key);

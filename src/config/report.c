@@ -1,6 +1,7 @@
 /*
- * Where a value came from, and the lines that complain about it. Nodes that do not come from YAML (the environment, the
- * command line, defaults) are made here, so that every layer takes the same way into the snapshot.
+ * Where a value came from, and the lines that complain about it. Nodes that do not come from YAML (the
+ * environment, the command line, defaults) are made here, so that every layer takes the same way into the
+ * snapshot.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,7 +26,8 @@ static void send_line(struct config_work *work, const char *line)
     work->report->error(work->report, escaped);
 }
 
-static size_t write_place(const struct config_work *work, const struct config_place *place, char *out, size_t size)
+static size_t write_place(const struct config_work *work, const struct config_place *place, char *out,
+                          size_t size)
 {
     static const char *const sources[] = {
         [CONFIG_FROM_DEFAULT] = "default",
@@ -34,8 +36,8 @@ static size_t write_place(const struct config_work *work, const struct config_pl
     };
     const char *colon = place->name[0] == '\0' ? "" : ": ";
     int written = place->source == CONFIG_FROM_FILE
-                      ? snprintf(out, size, "%.500s:%zu:%zu%s%.500s: ", work->file, place->line, place->column, colon,
-                                 place->name)
+                      ? snprintf(out, size, "%.500s:%zu:%zu%s%.500s: ", work->file, place->line,
+                                 place->column, colon, place->name)
                       : snprintf(out, size, "%s%s%.500s: ", sources[place->source], colon, place->name);
     return (size_t)written;
 }
@@ -77,7 +79,8 @@ static bool text_is_clean(struct span text)
     return true;
 }
 
-struct config_node *config_node_scalar(struct config_work *work, const struct config_place *place, struct span text)
+struct config_node *config_node_scalar(struct config_work *work, const struct config_place *place,
+                                       struct span text)
 {
     struct config_node *node = config_arena_take(work->arena, sizeof *node);
     char *copy = config_arena_text(work->arena, text);
@@ -104,7 +107,8 @@ static struct span trim(struct span text)
     return text;
 }
 
-struct config_node *config_node_list(struct config_work *work, const struct config_place *place, struct span text)
+struct config_node *config_node_list(struct config_work *work, const struct config_place *place,
+                                     struct span text)
 {
     struct config_node *list = config_arena_take(work->arena, sizeof *list);
     if (list == NULL) {
@@ -176,8 +180,8 @@ static struct config_field *field_find(struct config_field *fields, size_t count
     return NULL;
 }
 
-static void field_unknown(struct config_work *work, const struct config_node *node, const struct config_field *fields,
-                          size_t count)
+static void field_unknown(struct config_work *work, const struct config_node *node,
+                          const struct config_field *fields, size_t count)
 {
     struct config_suggestion suggestion;
     config_suggestion_init(&suggestion, node->key);

@@ -1,18 +1,19 @@
 /*
- * The one table of options. The file's keys, the names in the environment, defaults, ranges, --print-config, the manual
- * and the JSON Schema all come from here; a new option is one more entry and one more field of struct config. The
- * options of one section stand together.
+ * The one table of options. The file's keys, the names in the environment, defaults, ranges, --print-config,
+ * the manual and the JSON Schema all come from here; a new option is one more entry and one more field of
+ * struct config. The options of one section stand together.
  */
 #include <assert.h>
 
 #include "base/clock.h"
+
 #include "config/table.h"
 
-#define MILLISECONDS(count) ((count) * CLOCK_MILLISECOND)
-#define SECONDS(count)      ((count) * CLOCK_SECOND)
+#define MILLISECONDS(count) ((count)*CLOCK_MILLISECOND)
+#define SECONDS(count)      ((count)*CLOCK_SECOND)
 #define MINUTES(count)      (60 * SECONDS(count))
 #define HOURS(count)        (60 * MINUTES(count))
-#define KIB(count)          ((count) * UINT64_C(1024))
+#define KIB(count)          ((count)*UINT64_C(1024))
 #define MIB(count)          (1024 * KIB(count))
 
 #define FIELD(name, kind) .offset = offsetof(struct config, name), .type = CONFIG_##kind
@@ -22,23 +23,26 @@ static const struct config_option options[] = {
      FIELD(listen, LISTENERS),
      .default_text = "127.0.0.1:53, [::1]:53",
      .most = CONFIG_LISTEN_MAX,
-     .description = "Where clients ask. An entry is an address with its port, for UDP and TCP; or a mapping with the "
-                    "`address` and a list `transport` of `udp`, `tcp` or both. Clear text is never served on port "
-                    "853."},
+     .description =
+         "Where clients ask. An entry is an address with its port, for UDP and TCP; or a mapping with the "
+         "`address` and a list `transport` of `udp`, `tcp` or both. Clear text is never served on port "
+         "853."},
     {.path = "upstreams",
      FIELD(upstreams, UPSTREAMS),
      .default_text = "cloudflare",
      .most = CONFIG_UPSTREAMS_MAX,
-     .description = "The servers that are asked, over DNS over TLS only. An entry is `tls://ADDRESS[:PORT][#NAME]`, a "
-                    "preset (`cloudflare`, `google`, `quad9`, `adguard`), or a mapping with the `url` and a list "
-                    "`pins` of public key pins (`sha256/` and Base64). The server's certificate must bear the name; "
-                    "without a name, the address; with pins a pinned key must appear as well, and pins without a "
-                    "name are the whole identity."},
+     .description =
+         "The servers that are asked, over DNS over TLS only. An entry is `tls://ADDRESS[:PORT][#NAME]`, a "
+         "preset (`cloudflare`, `google`, `quad9`, `adguard`), or a mapping with the `url` and a list "
+         "`pins` of public key pins (`sha256/` and Base64). The server's certificate must bear the name; "
+         "without a name, the address; with pins a pinned key must appear as well, and pins without a "
+         "name are the whole identity."},
     {.path = "access.allow",
      FIELD(access.allow, PREFIXES),
      .default_text = "private",
-     .description = "The clients that may ask: addresses, prefixes, `private` (loopback, the private networks of RFC "
-                    "1918, link-local and unique local addresses) or `any`. Everyone else is refused."},
+     .description =
+         "The clients that may ask: addresses, prefixes, `private` (loopback, the private networks of RFC "
+         "1918, link-local and unique local addresses) or `any`. Everyone else is refused."},
     {.path = "access.deny",
      FIELD(access.deny, PREFIXES),
      .default_text = "",
@@ -54,33 +58,38 @@ static const struct config_option options[] = {
      .default_text = "10s",
      .least = MILLISECONDS(100),
      .most = HOURS(1),
-     .description = "A client's TCP connection on which nothing is asked and nothing is owed is closed after this "
-                    "time."},
+     .description =
+         "A client's TCP connection on which nothing is asked and nothing is owed is closed after this "
+         "time."},
     {.path = "limits.tcp_message_timeout",
      FIELD(limits.tcp_message_timeout, DURATION),
      .default_text = "5s",
      .least = MILLISECONDS(100),
      .most = MINUTES(5),
-     .description = "How long a client may take to send one message over TCP, from its first byte to its last."},
+     .description =
+         "How long a client may take to send one message over TCP, from its first byte to its last."},
     {.path = "limits.tcp_write_timeout",
      FIELD(limits.tcp_write_timeout, DURATION),
      .default_text = "10s",
      .least = MILLISECONDS(100),
      .most = MINUTES(5),
-     .description = "A client's TCP connection that takes nothing of what waits for it is closed after this time."},
+     .description =
+         "A client's TCP connection that takes nothing of what waits for it is closed after this time."},
     {.path = "limits.tcp_output",
      FIELD(limits.tcp_output, SIZE),
      .default_text = "256KiB",
      .least = KIB(128),
      .most = MIB(16),
-     .description = "Most bytes of answers that wait for one client's TCP connection; while that many wait, nothing "
-                    "more is read from it."},
+     .description =
+         "Most bytes of answers that wait for one client's TCP connection; while that many wait, nothing "
+         "more is read from it."},
     {.path = "limits.tcp_connections",
      FIELD(limits.tcp_connections, NUMBER),
      .default_text = "1000",
      .least = 1,
      .most = 1000000,
-     .description = "Most TCP connections of all clients together. When all are taken, idle ones are closed first."},
+     .description =
+         "Most TCP connections of all clients together. When all are taken, idle ones are closed first."},
     {.path = "limits.tcp_connections_per_client",
      FIELD(limits.tcp_connections_per_client, NUMBER),
      .default_text = "50",
@@ -92,14 +101,16 @@ static const struct config_option options[] = {
      .default_text = "16384",
      .least = 1,
      .most = 1000000,
-     .description = "Most queries that wait for an upstream at one time; a query beyond them is answered SERVFAIL at "
-                    "once."},
+     .description =
+         "Most queries that wait for an upstream at one time; a query beyond them is answered SERVFAIL at "
+         "once."},
     {.path = "limits.drain_delay",
      FIELD(limits.drain_delay, DURATION),
      .default_text = "0s",
      .most = MINUTES(10),
-     .description = "On SIGTERM, how long to go on serving as before, so that whoever sends the clients here can take "
-                    "notice."},
+     .description =
+         "On SIGTERM, how long to go on serving as before, so that whoever sends the clients here can take "
+         "notice."},
     {.path = "limits.drain_timeout",
      FIELD(limits.drain_timeout, DURATION),
      .default_text = "5s",
@@ -128,14 +139,16 @@ static const struct config_option options[] = {
      .default_text = "250ms",
      .least = MILLISECONDS(10),
      .most = MINUTES(1),
-     .description = "The time between two connects to a server that refuses them, while queries wait for it."},
+     .description =
+         "The time between two connects to a server that refuses them, while queries wait for it."},
     {.path = "upstream.backoff_min",
      FIELD(upstream.backoff_min, DURATION),
      .default_text = "250ms",
      .least = MILLISECONDS(10),
      .most = HOURS(1),
-     .description = "The time to the next handshake with a server after the first one that failed; it doubles with each "
-                    "further failure."},
+     .description =
+         "The time to the next handshake with a server after the first one that failed; it doubles with each "
+         "further failure."},
     {.path = "upstream.backoff_max",
      FIELD(upstream.backoff_max, DURATION),
      .default_text = "30s",
@@ -158,7 +171,8 @@ static const struct config_option options[] = {
      FIELD(tls.ca, FILE),
      .default_text = "/etc/ssl/certs/ca-certificates.crt",
      .most = CONFIG_TEXT_MAX,
-     .description = "The file with the certificates of the authorities that are trusted to vouch for a server, as PEM."},
+     .description =
+         "The file with the certificates of the authorities that are trusted to vouch for a server, as PEM."},
     {.path = "tls.min_version",
      FIELD(tls.require_1_3, SWITCH),
      .default_text = "1.2",
@@ -168,8 +182,9 @@ static const struct config_option options[] = {
      FIELD(tls.padding, NUMBER),
      .default_text = "128",
      .most = 1024,
-     .description = "Queries to the servers are padded to a multiple of so many bytes, which hides their length from "
-                    "whoever watches the line (RFC 8467 recommends 128). 0 switches padding off."},
+     .description =
+         "Queries to the servers are padded to a multiple of so many bytes, which hides their length from "
+         "whoever watches the line (RFC 8467 recommends 128). 0 switches padding off."},
     {.path = "privacy.strip_client_subnet",
      FIELD(privacy.strip_client_subnet, SWITCH),
      .default_text = "true",
@@ -190,20 +205,23 @@ static const struct config_option options[] = {
      .default_text = "stderr",
      .words = {"stderr", "stdout"},
      .most = CONFIG_TEXT_MAX,
-     .description = "Where events go: `stderr`, `stdout`, or the absolute path of a file, which SIGUSR1 opens again."},
+     .description =
+         "Where events go: `stderr`, `stdout`, or the absolute path of a file, which SIGUSR1 opens again."},
     {.path = "log.queries",
      FIELD(log.queries, WORD),
      .default_text = "off",
      .words = {"off", "anonymous", "full"},
-     .description = "Whether each query is logged: not at all, with the client's network instead of its address, or in "
-                    "full."},
+     .description =
+         "Whether each query is logged: not at all, with the client's network instead of its address, or in "
+         "full."},
     {.path = "control.socket",
      FIELD(control.socket, PATH),
      .default_text = "/run/dnseal/control.socket",
      .words = {""},
      .most = 107,
-     .description = "The path of the socket that `--control` and `--healthcheck` talk to. An empty text switches it "
-                    "off."},
+     .description =
+         "The path of the socket that `--control` and `--healthcheck` talk to. An empty text switches it "
+         "off."},
     {.path = "workers",
      FIELD(workers, NUMBER),
      .default_text = "auto",
@@ -216,13 +234,15 @@ static const struct config_option options[] = {
      .default_text = "auto",
      .words = {"auto", ""},
      .most = 32,
-     .description = "Whom the serving process becomes when the program is started as root: a user's name, or `auto` for "
-                    "`dnseal` where there is such a user, else `nobody`. An empty text keeps root, with a warning."},
+     .description =
+         "Whom the serving process becomes when the program is started as root: a user's name, or `auto` for "
+         "`dnseal` where there is such a user, else `nobody`. An empty text keeps root, with a warning."},
 };
 
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };
 
-static_assert(OPTION_COUNT <= CONFIG_OPTIONS_MAX, "the table has outgrown what is remembered for each option");
+static_assert((size_t)OPTION_COUNT <= (size_t)CONFIG_OPTIONS_MAX,
+              "the table has outgrown what is remembered for each option");
 
 size_t config_option_count(void)
 {

@@ -1,6 +1,6 @@
 /*
- * "Did you mean": the nearest known word by edit distance, where a swap of two neighbours counts as one edit. A word is
- * near when no more than a third of it, and at most three letters, is wrong.
+ * "Did you mean": the nearest known word by edit distance, where a swap of two neighbours counts as one edit.
+ * A word is near when no more than a third of it, and at most three letters, is wrong.
  */
 #include "config/table.h"
 

@@ -1,7 +1,7 @@
 /*
- * What the files of this room share. Every layer (defaults, file, environment, command line) becomes nodes with a place;
- * config_option_set puts a node into the snapshot as the table says. A complaint never stops the work: whoever has
- * complained goes on, and config_build gives no snapshot in the end.
+ * What the files of this room share. Every layer (defaults, file, environment, command line) becomes nodes
+ * with a place; config_option_set puts a node into the snapshot as the table says. A complaint never stops
+ * the work: whoever has complained goes on, and config_build gives no snapshot in the end.
  */
 #ifndef CONFIG_TABLE_H
 #define CONFIG_TABLE_H
@@ -44,9 +44,9 @@ enum config_type {
 struct config_option {
     const char *path;
     enum config_type type;
-    size_t offset;             /* of the field in struct config */
-    const char *default_text;  /* a list's entries are separated by commas */
-    uint64_t least, most;      /* of numbers; most also bounds the bytes of a text */
+    size_t offset;            /* of the field in struct config */
+    const char *default_text; /* a list's entries are separated by commas */
+    uint64_t least, most;     /* of numbers; most also bounds the bytes of a text */
     const char *words[CONFIG_WORDS_MAX + 1];
     const char *description;
 };
@@ -88,11 +88,17 @@ void config_arena_free(struct config_arena *arena);
 
 /* ---- places and complaints (report.c) ---- */
 
-enum config_source { CONFIG_FROM_DEFAULT, CONFIG_FROM_FILE, CONFIG_FROM_ENVIRONMENT, CONFIG_FROM_COMMAND_LINE };
+enum config_source {
+    CONFIG_FROM_DEFAULT,
+    CONFIG_FROM_FILE,
+    CONFIG_FROM_ENVIRONMENT,
+    CONFIG_FROM_COMMAND_LINE
+};
 
 struct config_place {
     enum config_source source;
-    const char *name;    /* path in the file, variable, or option of the command line; "" for the file as a whole */
+    const char
+        *name; /* path in the file, variable, or option of the command line; "" for the file as a whole */
     size_t line, column; /* in the file, from 1 */
 };
 
@@ -114,8 +120,8 @@ struct config_work {
     bool bad[CONFIG_OPTIONS_MAX]; /* options that were complained about: not worth comparing with others */
 };
 
-/* Reports one line; control bytes and bytes that are not ASCII are escaped. After CONFIG_COMPLAINTS_MAX only one
- * more line is reported, which says so. */
+/* Reports one line; control bytes and bytes that are not ASCII are escaped. After CONFIG_COMPLAINTS_MAX only
+ * one more line is reported, which says so. */
 enum { CONFIG_COMPLAINTS_MAX = 100 };
 void config_complain(struct config_work *work, const struct config_place *place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -140,12 +146,15 @@ struct config_node {
     struct config_node *first, *last, *next;
 };
 
-/* A scalar; refused, with a complaint, where the text is not UTF-8 or holds a control character. NULL without memory,
- * after a complaint. */
-struct config_node *config_node_scalar(struct config_work *work, const struct config_place *place, struct span text);
+/* A scalar; refused, with a complaint, where the text is not UTF-8 or holds a control character. NULL without
+ * memory, after a complaint. */
+struct config_node *config_node_scalar(struct config_work *work, const struct config_place *place,
+                                       struct span text);
 
-/* A list of scalars from text with commas; spaces around the entries are left out, empty text is an empty list. */
-struct config_node *config_node_list(struct config_work *work, const struct config_place *place, struct span text);
+/* A list of scalars from text with commas; spaces around the entries are left out, empty text is an empty
+ * list. */
+struct config_node *config_node_list(struct config_work *work, const struct config_place *place,
+                                     struct span text);
 
 void config_node_append(struct config_node *parent, struct config_node *child);
 
@@ -175,7 +184,8 @@ void config_read_tree(struct config_work *work, const struct config_node *root);
 void config_read_environment(struct config_work *work, char *const *environment);
 
 /* One value into the snapshot (value.c). */
-void config_option_set(struct config_work *work, const struct config_option *option, const struct config_node *node);
+void config_option_set(struct config_work *work, const struct config_option *option,
+                       const struct config_node *node);
 
 /* The list types (list.c). */
 void config_listeners_set(struct config_work *work, const struct config_option *option,

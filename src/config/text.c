@@ -11,7 +11,12 @@ static uint32_t utf8_least(size_t length)
 size_t config_utf8_next(struct span text, uint32_t *out)
 {
     uint8_t first = text.data[0];
-    size_t length = first < 0x80 ? 1 : first < 0xc0 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf8 ? 4 : 0;
+    size_t length = first < 0x80   ? 1
+                    : first < 0xc0 ? 0
+                    : first < 0xe0 ? 2
+                    : first < 0xf0 ? 3
+                    : first < 0xf8 ? 4
+                                   : 0;
     if (length == 0 || length > text.size) {
         return 0;
     }
@@ -54,7 +59,8 @@ void config_pin_format(const uint8_t pin[TLS_PIN_SIZE], char out[CONFIG_PIN_TEXT
     memcpy(out, "sha256/", size);
     for (size_t i = 0; i < TLS_PIN_SIZE; i += 3) {
         size_t left = TLS_PIN_SIZE - i;
-        uint32_t bits = (uint32_t)pin[i] << 16 | (left > 1 ? (uint32_t)pin[i + 1] << 8 : 0) | (left > 2 ? pin[i + 2] : 0);
+        uint32_t bits =
+            (uint32_t)pin[i] << 16 | (left > 1 ? (uint32_t)pin[i + 1] << 8 : 0) | (left > 2 ? pin[i + 2] : 0);
         out[size++] = letters[bits >> 18];
         out[size++] = letters[bits >> 12 & 63];
         out[size++] = left > 1 ? letters[bits >> 6 & 63] : '=';

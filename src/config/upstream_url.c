@@ -1,21 +1,27 @@
 /*
- * Upstream URLs, the presets, and what makes an identity: an address that can be asked and a name that can be looked for
- * in a certificate. There is no way to write an upstream that is asked in clear text or without a check.
+ * Upstream URLs, the presets, and what makes an identity: an address that can be asked and a name that can be
+ * looked for in a certificate. There is no way to write an upstream that is asked in clear text or without a
+ * check.
  */
 #include <assert.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
 #include "base/error.h"
+
 #include "config/table.h"
 
 enum { DNS_PORT = 53, LABEL_MAX = 63 };
 
 static const struct config_preset presets[] = {
-    {"cloudflare", "cloudflare-dns.com", {"1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"}},
+    {"cloudflare",
+     "cloudflare-dns.com",
+     {"1.1.1.1", "1.0.0.1", "2606:4700:4700::1111", "2606:4700:4700::1001"}},
     {"google", "dns.google", {"8.8.8.8", "8.8.4.4", "2001:4860:4860::8888", "2001:4860:4860::8844"}},
     {"quad9", "dns.quad9.net", {"9.9.9.9", "149.112.112.112", "2620:fe::fe", "2620:fe::9"}},
-    {"adguard", "dns.adguard-dns.com", {"94.140.14.14", "94.140.15.15", "2a10:50c0::ad1:ff", "2a10:50c0::ad2:ff"}},
+    {"adguard",
+     "dns.adguard-dns.com",
+     {"94.140.14.14", "94.140.15.15", "2a10:50c0::ad1:ff", "2a10:50c0::ad2:ff"}},
 };
 
 enum { PRESET_COUNT = sizeof presets / sizeof presets[0] };
@@ -59,7 +65,8 @@ const struct config_preset *config_preset_of(const struct address *address)
 
 static bool is_letter_or_digit(char letter)
 {
-    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') || (letter >= '0' && letter <= '9');
+    return (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z') ||
+           (letter >= '0' && letter <= '9');
 }
 
 /* RFC 1123, section 2.1: letters, digits and, not at the ends, hyphens. */
@@ -97,7 +104,8 @@ const char *config_host_name_refusal(const char *name)
 {
     struct address address;
     if (address_parse(span_text(name), 0, &address) == 0) {
-        return "an address is no name: leave the name out, and the certificate must bear the server's address";
+        return "an address is no name: leave the name out, and the certificate must bear the server's "
+               "address";
     }
     if (!is_host_name(name)) {
         return "the name of the certificate is not a valid host name (letters, digits, hyphens and dots)";
@@ -176,7 +184,8 @@ static const char *host_refusal(const struct authority *authority)
         name[authority->host.size] = '\0';
         /* Digits and dots alone are an address with a slip, not a name. */
         if (is_host_name(name) && strspn(name, "0123456789.") < authority->host.size) {
-            return "a host name would have to be looked up first, which this version cannot do: give an address, as in "
+            return "a host name would have to be looked up first, which this version cannot do: give an "
+                   "address, as in "
                    "tls://ADDRESS#NAME";
         }
     }
@@ -252,7 +261,8 @@ bool config_upstream_fill(struct config_arena *arena, const struct address *addr
             return false;
         }
     }
-    snprintf(label, sizeof label, "tls://%s%s%s", server, name == NULL ? "" : "#", name == NULL ? "" : out->name);
+    snprintf(label, sizeof label, "tls://%s%s%s", server, name == NULL ? "" : "#",
+             name == NULL ? "" : out->name);
     out->label = config_arena_text(arena, span_text(label));
     return out->label != NULL;
 }

@@ -1,12 +1,13 @@
 /*
- * Single values: text to the field of the snapshot, and back. What a text means is the table's matter alone, so that
- * "no", "0123" and "1.2" are what their option makes of them.
+ * Single values: text to the field of the snapshot, and back. What a text means is the table's matter alone,
+ * so that "no", "0123" and "1.2" are what their option makes of them.
  */
 #include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+
 #include "config/table.h"
 
 /* Words are stored as the number of the word, which is what an enum without negative values is made of. */
@@ -20,8 +21,11 @@ struct unit {
 };
 
 /* From large to small. */
-static const struct unit durations[] = {
-    {"h", 3600 * CLOCK_SECOND}, {"m", 60 * CLOCK_SECOND}, {"s", CLOCK_SECOND}, {"ms", CLOCK_MILLISECOND}, {NULL, 0}};
+static const struct unit durations[] = {{"h", 3600 * CLOCK_SECOND},
+                                        {"m", 60 * CLOCK_SECOND},
+                                        {"s", CLOCK_SECOND},
+                                        {"ms", CLOCK_MILLISECOND},
+                                        {NULL, 0}};
 static const struct unit sizes[] = {{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}, {NULL, 0}};
 static const struct unit numbers[] = {{"", 1}, {NULL, 0}};
 
@@ -126,7 +130,8 @@ static bool word_find(const struct config_option *option, const char *text, uint
     return false;
 }
 
-static void complain_words(struct config_work *work, const struct config_option *option, const struct config_node *node)
+static void complain_words(struct config_work *work, const struct config_option *option,
+                           const struct config_node *node)
 {
     char list[128];
     size_t size = 0;
@@ -151,8 +156,8 @@ static void complain_amount(struct config_work *work, const struct config_option
                     word == NULL ? "" : " or ", expected[option->type]);
 }
 
-static bool amount_set(struct config_work *work, const struct config_option *option, const struct config_node *node,
-                       uint64_t *out)
+static bool amount_set(struct config_work *work, const struct config_option *option,
+                       const struct config_node *node, uint64_t *out)
 {
     /* The word of a number stands for 0, below what the number itself may be. */
     if (word_find(option, node->text, out)) {
@@ -199,7 +204,8 @@ static const char *text_refusal(const struct config_option *option, const char *
     }
 }
 
-static bool text_set(struct config_work *work, const struct config_option *option, const struct config_node *node)
+static bool text_set(struct config_work *work, const struct config_option *option,
+                     const struct config_node *node)
 {
     const char *refusal = text_refusal(option, node->text);
     if (refusal == NULL) {
@@ -213,14 +219,16 @@ static bool text_set(struct config_work *work, const struct config_option *optio
     }
     const char *word = option->type == CONFIG_PATH ? option->words[0] : "";
     if (word[0] != '\0' && node->text[0] != '/') {
-        config_complain(work, &node->place, "\"%.80s\": %s, %s or %s", node->text, refusal, word, option->words[1]);
+        config_complain(work, &node->place, "\"%.80s\": %s, %s or %s", node->text, refusal, word,
+                        option->words[1]);
     } else {
         config_complain(work, &node->place, "\"%.80s\": %s", node->text, refusal);
     }
     return false;
 }
 
-static bool scalar_set(struct config_work *work, const struct config_option *option, const struct config_node *node)
+static bool scalar_set(struct config_work *work, const struct config_option *option,
+                       const struct config_node *node)
 {
     uint64_t value = 0;
     if (config_node_text(work, node) == NULL) {
@@ -248,7 +256,8 @@ static bool scalar_set(struct config_work *work, const struct config_option *opt
     return true;
 }
 
-void config_option_set(struct config_work *work, const struct config_option *option, const struct config_node *node)
+void config_option_set(struct config_work *work, const struct config_option *option,
+                       const struct config_node *node)
 {
     size_t index = config_option_index(option), before = work->complaints;
     work->snapshot->places[index] = node->place;

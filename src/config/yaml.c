@@ -1,7 +1,7 @@
 /*
- * The file's text as a tree of nodes, through libyaml's events: the only file that knows libyaml. What a configuration
- * needs is a small part of YAML, and the rest is refused: anchors, aliases, tags, several documents, keys that are not
- * plain text, and trees that are deep, large, or not UTF-8.
+ * The file's text as a tree of nodes, through libyaml's events: the only file that knows libyaml. What a
+ * configuration needs is a small part of YAML, and the rest is refused: anchors, aliases, tags, several
+ * documents, keys that are not plain text, and trees that are deep, large, or not UTF-8.
  */
 #include <stdio.h>
 #include <yaml.h>
@@ -156,7 +156,8 @@ static void node_attach(struct reading *reading, struct config_node *node)
 
 static bool at_key(const struct reading *reading)
 {
-    return reading->depth > 0 && reading->open[reading->depth - 1]->kind == CONFIG_NODE_MAP && reading->key == NULL;
+    return reading->depth > 0 && reading->open[reading->depth - 1]->kind == CONFIG_NODE_MAP &&
+           reading->key == NULL;
 }
 
 static enum step read_key(struct reading *reading, const yaml_event_t *event)
@@ -241,7 +242,8 @@ struct config_node *config_yaml_read(struct config_work *work, struct span text)
     struct reading reading = {.work = work, .text = text};
     yaml_parser_t parser;
     if (text.size > FILE_SIZE_MAX) {
-        config_complain(work, &(struct config_place){CONFIG_FROM_FILE, "", 1, 1}, "the file is larger than 1 MiB");
+        config_complain(work, &(struct config_place){CONFIG_FROM_FILE, "", 1, 1},
+                        "the file is larger than 1 MiB");
         return NULL;
     }
     if (!yaml_parser_initialize(&parser)) {
