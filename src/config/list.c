@@ -6,15 +6,6 @@
 
 #include "config/table.h"
 
-static size_t entries_of(const struct config_node *list)
-{
-    size_t count = 0;
-    for (const struct config_node *entry = list->first; entry != NULL; entry = entry->next) {
-        count++;
-    }
-    return count;
-}
-
 /* The field of a list in the snapshot; its type is the caller's knowledge. */
 static void *field_of(struct config_work *work, const struct config_option *option)
 {
@@ -24,12 +15,11 @@ static void *field_of(struct config_work *work, const struct config_option *opti
 /* Memory for a list's entries; complains when there are too many. */
 static void *entries_open(struct config_work *work, const struct config_node *list, size_t most, size_t size)
 {
-    size_t count = entries_of(list);
-    if (count > most) {
-        config_complain(work, &list->place, "holds %zu entries; the most is %zu", count, most);
+    if (list->count > most) {
+        config_complain(work, &list->place, "holds %zu entries; the most is %zu", list->count, most);
         return NULL;
     }
-    void *entries = config_arena_take(work->arena, (count + 1) * size);
+    void *entries = config_arena_take(work->arena, (list->count + 1) * size);
     if (entries == NULL) {
         config_complain_memory(work);
     }
@@ -302,7 +292,7 @@ static const char *const any_prefixes[] = {"0.0.0.0/0", "::/0"};
 enum {
     PRIVATE_COUNT = sizeof private_prefixes / sizeof private_prefixes[0],
     ANY_COUNT = sizeof any_prefixes / sizeof any_prefixes[0],
-    PREFIX_ENTRIES_MAX = 4096,
+    PREFIXES_MAX = 4096,
 };
 
 static void prefixes_add_words(struct config_prefixes *prefixes, const char *const *texts, size_t count)
@@ -341,11 +331,15 @@ void config_prefixes_set(struct config_work *work, const struct config_option *o
 {
     struct config_prefixes *prefixes = field_of(work, option);
     prefixes->count = 0;
-    prefixes->items = entries_open(work, list, PREFIX_ENTRIES_MAX, PRIVATE_COUNT * sizeof *prefixes->items);
+    prefixes->items = entries_open(work, list, PREFIXES_MAX, PRIVATE_COUNT * sizeof *prefixes->items);
     if (prefixes->items == NULL) {
         return;
     }
     for (const struct config_node *node = list->first; node != NULL; node = node->next) {
         prefixes_add(work, node, prefixes);
+    }
+    if (prefixes->count > PREFIXES_MAX) {
+        config_complain(work, &list->place, "stands for %zu prefixes; the most is %d", prefixes->count,
+                        PREFIXES_MAX);
     }
 }

@@ -128,6 +128,13 @@ static void put_number(const struct config_option *option, const struct config *
     config_putf(sink, " %s\n", text);
 }
 
+/* Quoted where another reader of YAML would see a number. */
+static void put_word(const char *word, struct config_sink *sink)
+{
+    const char *quote = word[0] >= '0' && word[0] <= '9' ? "\"" : "";
+    config_putf(sink, " %s%s%s\n", quote, word, quote);
+}
+
 static void put_value(const struct config_option *option, const struct config *config,
                       struct config_sink *sink)
 {
@@ -146,7 +153,7 @@ static void put_value(const struct config_option *option, const struct config *c
         break;
     case CONFIG_SWITCH:
     case CONFIG_WORD:
-        config_putf(sink, " \"%s\"\n", option->words[config_value_get(option, config)]);
+        put_word(option->words[config_value_get(option, config)], sink);
         break;
     case CONFIG_FILE:
     case CONFIG_PATH:

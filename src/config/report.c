@@ -139,6 +139,7 @@ void config_node_append(struct config_node *parent, struct config_node *child)
         parent->last->next = child;
     }
     parent->last = child;
+    parent->count++;
 }
 
 const char *config_node_text(struct config_work *work, const struct config_node *node)

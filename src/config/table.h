@@ -144,6 +144,7 @@ struct config_node {
     const char *key; /* in a mapping */
     struct config_place key_place;
     struct config_node *first, *last, *next;
+    size_t count; /* of children */
 };
 
 /* A scalar; refused, with a complaint, where the text is not UTF-8 or holds a control character. NULL without

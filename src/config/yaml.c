@@ -85,11 +85,7 @@ static const char *child_path(struct reading *reading)
         snprintf(path, sizeof path, "%.400s%s%.*s", before, before[0] == '\0' ? "" : ".", (int)KEY_SHOWN,
                  reading->key->text);
     } else {
-        size_t index = 0;
-        for (const struct config_node *node = parent->first; node != NULL; node = node->next) {
-            index++;
-        }
-        snprintf(path, sizeof path, "%.400s[%zu]", before, index);
+        snprintf(path, sizeof path, "%.400s[%zu]", before, parent->count);
     }
     return config_arena_text(reading->work->arena, span_text(path));
 }
