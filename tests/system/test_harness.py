@@ -19,6 +19,8 @@ import wire
 import zone
 from certificates import BAD, Certificates
 from dot_server import Server
+from namespace import Capture
+from program import Metrics, yaml
 
 HERE = pathlib.Path(__file__).parent
 
@@ -268,3 +270,31 @@ def test_as_a_program(good, authority, tmp_path):
     finally:
         os.kill(process.pid, signal.SIGTERM)
         assert process.wait(5) == 0
+
+
+def test_namespace_and_capture(namespace, good):
+    """A server in another namespace is not reached from here, and its packets are seen there."""
+    space = namespace()
+    with space.entered():
+        capture = Capture()
+        server = Server("127.0.0.1", good.certificate, good.key, name="h.test").start()
+    with capture, server:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=1)
+        with space.entered():
+            socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+    assert {packet.protocol for packet in capture.stop()} == {6}
+
+
+def test_configuration_text():
+    text = yaml({"listen": ["1.2.3.4:5", {"address": "a", "transport": ["udp"]}], "access": {"deny": []}, "workers": 2})
+    assert text == ('listen:\n  - "1.2.3.4:5"\n  - { address: "a", transport: ["udp"] }\n'
+                    'access:\n  deny: []\nworkers: 2\n')
+
+
+def test_exposition_is_read():
+    metrics = Metrics('# TYPE x_total counter\nx_total{a="b\\"c",d="e"} 3\nx_total{a="q"} 4.5\ny 1e3\n')
+    assert metrics.total("x_total") == 7.5 and metrics.total("x_total", a='b"c') == 3
+    assert metrics.by_label("x_total", "a") == {'b"c': 3, "q": 4.5}
+    with pytest.raises(AssertionError):
+        Metrics("not a series")

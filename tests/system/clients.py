@@ -1,0 +1,183 @@
+"""Plain clients: one UDP question, TCP connections that can misbehave, and crowds of both."""
+import select
+import socket
+import threading
+import time
+
+import wire
+
+
+def family_of(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def udp_socket(source=None, address="127.0.0.1"):
+    link = socket.socket(family_of(address), socket.SOCK_DGRAM)
+    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    if source:
+        link.bind((source, 0))
+    return link
+
+
+def udp_exchange(address, port, message, timeout=6, source=None):
+    """The raw answer, or None. Only an answer from the address and port that were asked counts."""
+    with udp_socket(source, address) as link:
+        link.connect((address, port))
+        link.settimeout(timeout)
+        link.send(message)
+        try:
+            return link.recv(65536)
+        except (socket.timeout, ConnectionRefusedError):
+            return None
+
+
+class Tcp:
+    """One TCP connection with frames on it."""
+
+    def __init__(self, address, port, source=None, timeout=6):
+        self.socket = socket.socket(family_of(address), socket.SOCK_STREAM)
+        self.socket.settimeout(timeout)
+        if source:
+            self.socket.bind((source, 0))
+        self.socket.connect((address, port))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.deframer, self.waiting = wire.Deframer(), []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.socket.close()
+
+    def send(self, *messages):
+        self.socket.sendall(b"".join(wire.frame(message) for message in messages))
+
+    def receive_raw(self, timeout=6):
+        """The next message, None when the peer has closed or reset; TimeoutError when nothing comes."""
+        end = time.monotonic() + timeout
+        while not self.waiting:
+            self.socket.settimeout(max(0.001, end - time.monotonic()))
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:
+                return None
+            if not data:
+                return None
+            self.waiting = self.deframer.push(data)
+        return self.waiting.pop(0)
+
+    def receive(self, timeout=6):
+        raw = self.receive_raw(timeout)
+        return None if raw is None else wire.parse(raw)
+
+    def receive_many(self, count, timeout=6):
+        end = time.monotonic() + timeout
+        return [self.receive(max(0.001, end - time.monotonic())) for _ in range(count)]
+
+    def ask(self, message, timeout=6):
+        self.send(message)
+        return self.receive(timeout)
+
+    def closed_after(self, limit):
+        """Seconds until the peer closes, and whether by FIN or by reset; None when it does not in time."""
+        started = time.monotonic()
+        while time.monotonic() - started < limit:
+            ready, _, _ = select.select([self.socket], [], [], limit - (time.monotonic() - started))
+            if not ready:
+                break
+            try:
+                if not self.socket.recv(65536):
+                    return time.monotonic() - started, "fin"
+            except ConnectionResetError:
+                return time.monotonic() - started, "reset"
+        return None
+
+
+def together(jobs):
+    """Runs functions at the same time; their results in order. The first exception is raised."""
+    results, errors = [None] * len(jobs), []
+
+    def run(index, job):
+        try:
+            results[index] = job()
+        except Exception as error:  # noqa: handed to the caller below
+            errors.append(error)
+    threads = [threading.Thread(target=run, args=pair, daemon=True) for pair in enumerate(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
+class Flow:
+    """A steady stream of UDP queries from one socket; what came back, what did not, and how late it was."""
+
+    def __init__(self, address, port, rate, name="flow-%d.test"):
+        self.address, self.port, self.rate, self.name = address, port, rate, name
+        self.sent, self.answers, self.stopping = {}, {}, threading.Event()
+        self.link = udp_socket(None, address)
+        self.link.connect((address, port))
+        self.threads = [threading.Thread(target=work, daemon=True) for work in (self.send, self.receive)]
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self.finish(0)
+
+    def send(self):
+        started, number = time.monotonic(), 0
+        while not self.stopping.is_set():
+            self.sent[number] = time.monotonic()
+            try:
+                self.link.send(wire.query(self.name % number, message_id=number & 0xffff))
+            except OSError:
+                pass
+            number += 1
+            time.sleep(max(0, started + number / self.rate - time.monotonic()))
+
+    def receive(self):
+        while self.link.fileno() >= 0:
+            try:
+                ready, _, _ = select.select([self.link], [], [], 0.1)
+                raw = self.link.recv(65536) if ready else None
+            except (OSError, ValueError):
+                continue
+            if raw:
+                message = wire.parse(raw)
+                self.answers.setdefault(message.id, []).append((time.monotonic(), message))
+            elif self.stopping.is_set() and len(self.answers) >= len(self.sent):
+                return
+
+    def finish(self, wait):
+        """Stops sending and waits for what is under way."""
+        self.stopping.set()
+        end = time.monotonic() + wait
+        while len(self.answers) < len(self.sent) and time.monotonic() < end:
+            time.sleep(0.01)
+        self.threads[0].join()
+        self.link.close()
+        self.threads[1].join()
+
+    def rcodes(self):
+        out = {}
+        for answers in self.answers.values():
+            out[answers[0][1].rcode] = out.get(answers[0][1].rcode, 0) + 1
+        return out
+
+    @property
+    def lost(self):
+        return len(self.sent) - len(self.answers)
+
+    @property
+    def latencies(self):
+        return sorted(answers[0][0] - self.sent[number] for number, answers in self.answers.items())
+
+    def percentile(self, share):
+        values = self.latencies
+        return values[min(len(values) - 1, int(len(values) * share))]
