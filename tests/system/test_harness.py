@@ -278,11 +278,12 @@ def test_namespace_and_capture(namespace, good):
     with space.entered():
         capture = Capture()
         server = Server("127.0.0.1", good.certificate, good.key, name="h.test").start()
-    with capture, server:
+    with capture:
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", server.port), timeout=1)
         with space.entered():
             socket.create_connection(("127.0.0.1", server.port), timeout=1).close()
+    server.stop()
     assert {packet.protocol for packet in capture.stop()} == {6}
 
 
