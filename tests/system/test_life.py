@@ -1,0 +1,266 @@
+"""Starting, stopping, dying and coming back."""
+import os
+import pathlib
+import resource
+import signal
+import stat
+import time
+
+import pytest
+
+import scripts
+import wire
+from clients import Flow, Tcp, udp_socket
+from program import cpu_seconds, run, scaled
+
+
+def begin_in_flight(program, upstream, count):
+    """Half of `count` questions over UDP and half over TCP, all held by the upstream."""
+    gate = upstream.script = scripts.Gate()
+    datagrams, stream = udp_socket(None, program.address), program.tcp()
+    datagrams.connect((program.address, program.port))
+    datagrams.settimeout(scaled(6))
+    for number in range(count // 2):
+        datagrams.send(wire.query("u%d.test" % number, message_id=number))
+    stream.send(*[wire.query("t%d.test" % number, message_id=number) for number in range(count // 2)])
+    assert gate.wait(count, scaled(2)) == count
+    return gate, datagrams, stream
+
+
+def finish_in_flight(datagrams, stream, count):
+    ids = sorted(wire.parse(datagrams.recv(65536)).id for _ in range(count // 2))
+    assert ids == list(range(count // 2))
+    answers = stream.receive_many(count // 2)
+    assert sorted(answer.id for answer in answers) == ids and {answer.rcode for answer in answers} == {0}
+    datagrams.close()
+    stream.socket.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_with_queries_in_flight(dnseal, a, number):
+    """Shows: P01, M10, pain 29"""
+    program = dnseal(a)
+    gate, datagrams, stream = begin_in_flight(program, a, 100)
+    started = time.monotonic()
+    program.signal(number)
+    time.sleep(0.4)
+    with pytest.raises(OSError):
+        with Tcp(program.address, program.port, timeout=1) as late:
+            late.send(wire.query("late.test"))
+            if late.receive(1) is None:
+                raise ConnectionResetError
+    gate.open()
+    finish_in_flight(datagrams, stream, 100)
+    assert program.wait(5) == 0
+    assert time.monotonic() - started <= scaled(5)
+    assert program.seen("stop")
+
+
+def test_stop_does_not_wait_for_ever(dnseal, a):
+    """Shows: P01"""
+    a.script = scripts.silent
+    program = dnseal(a, limits={"drain_timeout": "1s", "query_timeout": "30s"})
+    with program.tcp() as link:
+        link.send(wire.query("x.test"))
+        a.wait_heard(1)
+        started = time.monotonic()
+        program.signal(signal.SIGTERM)
+        assert program.wait(4) == 0
+        assert 0.5 <= time.monotonic() - started <= scaled(2)
+
+
+def test_second_signal_stops_at_once(dnseal, a):
+    """Shows: P01, M10"""
+    a.script = scripts.silent
+    program = dnseal(a, limits={"query_timeout": "30s", "drain_timeout": "30s"})
+    with program.tcp() as link:
+        link.send(wire.query("x.test"))
+        a.wait_heard(1)
+        program.signal(signal.SIGTERM)
+        time.sleep(0.5)
+        assert program.running
+        program.signal(signal.SIGTERM)
+        assert program.wait(2) == 0
+
+
+def test_delay_before_the_drain(dnseal, a):
+    """Shows: P01, pain 29"""
+    program = dnseal(a, limits={"drain_delay": "2s"})
+    program.signal(signal.SIGTERM)
+    time.sleep(1)
+    assert program.query_udp("still.test").rcode == 0
+    assert program.query_tcp("still.test").rcode == 0
+    assert program.wait(5) == 0
+
+
+def test_kill_and_restart(dnseal, a):
+    """Shows: P01, W5"""
+    program = dnseal(a)
+    for turn in range(10):
+        with Flow(program.address, program.port, 100, name="k%d-%%d.test" % turn) as flow:
+            time.sleep(0.2)
+            assert program.kill() == [], "an engine lived on"
+            flow.finish(0)
+        started = time.monotonic()
+        program.start()
+        assert program.query_udp("back-%d.test" % turn).rcode == 0
+        assert time.monotonic() - started <= scaled(1) + 0.2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
+def test_killed_engine_is_replaced(dnseal, a, number):
+    """Shows: P01, I10, W8"""
+    program = dnseal(a)
+    assert program.query_udp("before.test").rcode == 0
+    engine, = program.engines()
+    os.kill(engine, number)
+    assert program.wait_event("engine_died", scaled(2)) is not None
+    assert program.wait_event("ready", scaled(3), count=2) is not None
+    assert program.query_udp("after.test").rcode == 0 and program.query_tcp("after.test").rcode == 0
+    assert program.engines() != [engine]
+    assert program.status().total("dnseal_engine_restarts_total") == 1
+
+
+def test_engine_that_keeps_dying(dnseal, a):
+    """Shows: P01, I10"""
+    program = dnseal(a)
+    for turn in range(4):
+        end = time.monotonic() + scaled(10)
+        while not program.engines() and time.monotonic() < end:
+            time.sleep(0.02)
+        os.kill(program.engines()[0], signal.SIGKILL)
+        assert program.wait_event("engine_died", scaled(2), count=turn + 1) is not None
+        assert program.wait_event("ready", scaled(10), count=turn + 2) is not None
+    assert program.query_udp("after.test", timeout=8).rcode == 0
+
+
+def status_of(pid):
+    lines = pathlib.Path("/proc/%d/status" % pid).read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_engine_is_not_root(dnseal, a):
+    """Shows: W1"""
+    for pid in dnseal(a).engines():
+        status = status_of(pid)
+        assert "0" not in status["Uid"].split() and "0" not in status["Gid"].split()
+        assert int(status["CapEff"], 16) == 0 and int(status["CapPrm"], 16) == 0
+        assert not status["Groups"].split()
+
+
+def test_privileged_port(dnseal, a, address):
+    """Shows: W1, M6"""
+    home = address()
+    program = dnseal(a, listen=[home + ":53"])
+    program.address, program.port = home, 53
+    assert program.query_udp("x.test").rcode == 0
+
+
+def raise_own_limit(count):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(count, hard)), hard))
+
+
+def connect_many(program, count):
+    links = []
+    for _ in range(count):
+        try:
+            links.append(Tcp(program.address, program.port, timeout=1))
+        except OSError:
+            pass
+    return links
+
+
+def test_few_descriptors(dnseal, a, b):
+    """Shows: O03, pain 10, W5"""
+    raise_own_limit(4096)
+    program = dnseal(a, b, files=64, workers=1, limits={"tcp_connections": 1000, "tcp_connections_per_client": 1000})
+    assert program.query_udp("warm.test").rcode == 0
+    with Flow(program.address, program.port, 50) as flow:
+        links = connect_many(program, 1000)
+        before, started = sum(cpu_seconds(pid) for pid in program.engines()), time.monotonic()
+        a.kill()
+        time.sleep(0.5)
+        a.start()
+        b.kill()
+        time.sleep(3)
+        used = sum(cpu_seconds(pid) for pid in program.engines()) - before
+        assert used / (time.monotonic() - started) <= scaled(0.2)
+        flow.finish(scaled(5))
+    assert flow.lost == 0 and set(flow.rcodes()) == {0}
+    assert len(program.seen("fd_limit")) <= 1
+    for link in links:
+        link.socket.close()
+    time.sleep(scaled(1))
+    assert program.query_tcp("after.test").rcode == 0
+
+
+# ---- the program's own words
+
+def test_wrong_usage():
+    """Shows: P02, I8"""
+    for words in (["--no-such-option"], ["-c"], ["stray"], ["--listen", "nonsense:port"]):
+        done = run(words)
+        assert done.returncode == 2 or (done.returncode == 1 and words[0] == "--listen")
+        assert done.stderr
+
+
+def test_version_and_help():
+    """Shows: I8"""
+    version, words = run(["--version"]), run(["--help"])
+    assert version.returncode == 0 and "dnseal" in version.stdout
+    assert words.returncode == 0
+    for option in ("--listen", "--upstream", "--check", "--print-config", "--control", "--healthcheck", "--version"):
+        assert option in words.stdout
+
+
+def test_address_in_use(dnseal, write_config, a):
+    """Shows: W8, P01"""
+    first = dnseal(a)
+    here = "%s:%d" % (first.address, first.port)
+    blocker = udp_socket()
+    blocker.bind((first.address, 0))
+    taken = "%s:%d" % blocker.getsockname()
+    file, _, _ = write_config(a, listen=[taken])
+    done = run(["-c", str(file)])
+    blocker.close()
+    assert done.returncode == 1 and taken in done.stderr
+    assert first.query_udp("x.test").rcode == 0, here
+
+
+def test_healthcheck(dnseal, a):
+    """Shows: I10"""
+    program = dnseal(a)
+    assert program.query_udp("x.test").rcode == 0
+    assert run(["-c", program.file, "--healthcheck"]).returncode == 0
+    program.stop()
+    assert run(["-c", program.file, "--healthcheck"]).returncode != 0
+
+
+def test_control_socket_is_private(dnseal, a, tmp_path):
+    """Shows: W4, I8"""
+    path = tmp_path / "private.socket"
+    program = dnseal(a, control={"socket": str(path)})
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert run(["-c", program.file, "--control", "no-such-command"]).returncode != 0
+
+
+def test_command_line_listens_and_asks(dnseal, a, b, address, port):
+    """Shows: I8, M6"""
+    home = address()
+    number = port(home)
+    program = dnseal(a, arguments=["--listen", "%s:%d" % (home, number), "--upstream", b.url])
+    program.address, program.port = home, number
+    assert program.query_udp("x.test").rcode == 0
+    assert len(b.heard) == 1 and not a.heard
+    listening = {event["address"] for event in program.seen("listening")}
+    assert listening == {"%s:%d" % (home, number)}
+
+
+def test_start_is_told(dnseal, a):
+    """Shows: M8, I5"""
+    program = dnseal(a)
+    assert program.seen("start") and len(program.seen("ready")) == 1
+    places = {(event["address"], event["transport"]) for event in program.seen("listening")}
+    assert ("%s:%d" % (program.address, program.port), "udp") in places or \
+        any(program.address in place and "udp" in words for place, words in places)
