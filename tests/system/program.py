@@ -131,7 +131,7 @@ class Program:
         self.env, self.files, self.arguments = env, files, list(arguments)
         self.process = None
         self.output, self.strangers, self.events = [], [], []
-        self.changed = threading.Condition()
+        self.changed, self.pause_reading = threading.Condition(), threading.Event()
 
     # ---- life
 
@@ -153,6 +153,8 @@ class Program:
 
     def read_log(self, pipe):
         for raw in pipe:
+            while self.pause_reading.is_set():
+                time.sleep(0.02)
             line = raw.decode("utf-8", "surrogateescape").rstrip("\n")
             event = as_event(line)
             with self.changed:

@@ -229,7 +229,7 @@ def test_names_of_the_documents(check, authority):
 
 def test_proxy_port_alone(check, authority):
     """Shows: M5"""
-    text = printed(check, {"PROXY_SERVER": "127.0.0.3", "PROXY_PORT": "5356", "CA_PATH": authority.ca}, part="=\n")
+    text = printed(check, {"PROXY_SERVER": "127.0.0.3", "PROXY_PORT": "5356", "CA_PATH": authority.ca}, part="=workers: 1\n")
     assert "127.0.0.3:5356" in text
 
 

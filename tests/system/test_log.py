@@ -1,0 +1,181 @@
+"""What the log says, how it is written, and what it must not say."""
+import json
+import os
+import re
+import signal
+import time
+
+import pytest
+
+import wire
+from clients import Flow
+from program import as_event, run, scaled
+
+ODD = [b"line\nbreak", b"return\rhere", b"escape\x1b[31m", b'quote"quote', b"back\\slash", b"nul\x00nul", b"high\xff\xfe",
+       b"equals=x event=forged", b"{brace}", b"tab\tdel\x7f", b"\xc3\xa4\xe2\x82\xac"]
+LONGEST = wire.name_of([b"\n" * 63, b"\xff" * 63, b'"' * 63, b"\\" * 61])
+
+
+def start_with_file(dnseal, a, tmp_path, **log):
+    """The program logging to a file that it may write to; and the file."""
+    folder = tmp_path / "log"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    for parent in list(tmp_path.parents)[:2] + [tmp_path]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    target = folder / "dnseal.log"
+    program = dnseal(a, ready=False, log={"target": str(target), **log})
+    end = time.monotonic() + scaled(10)
+    while time.monotonic() < end and program.query_udp("ready.test", timeout=0.2) is None:
+        assert program.running, program.text()
+        time.sleep(0.05)
+    return program, target
+
+
+def ask_odd_names(program):
+    names = [wire.name_of([label, b"test"]) for label in ODD] + [LONGEST]
+    for name in names:
+        assert program.query_udp(name, "TXT").rcode == 0
+    assert program.query_tcp(LONGEST, "TXT").rcode == 0
+    return len(names) + 1
+
+
+def assert_lines_are_clean(raw):
+    assert raw.endswith(b"\n")
+    for line in raw[:-1].split(b"\n"):
+        assert len(line) + 1 <= 2048
+        assert all(32 <= byte < 127 for byte in line), line
+
+
+@pytest.mark.parametrize("style", ["json", "text"])
+def test_hostile_names_stay_in_their_line(dnseal, a, tmp_path, style):
+    """Shows: P10, W7, regression 18"""
+    program, target = start_with_file(dnseal, a, tmp_path, format=style, queries="full")
+    before = target.read_bytes().count(b"event=query" if style == "text" else b'"query"')
+    count = ask_odd_names(program)
+    program.stop()
+    raw = target.read_bytes()
+    assert_lines_are_clean(raw)
+    lines = raw.decode().splitlines()
+    if style == "json":
+        events = [json.loads(line) for line in lines]
+        assert sum(event["event"] == "query" for event in events) - before == count
+    else:
+        assert all(re.search(r"(^| )event=[a-z_]+( |$)", line) for line in lines)
+        queries = [line for line in lines if re.search(r"(^| )event=query( |$)", line)]
+        assert len(queries) - before == count
+        assert not any(re.search(r"(^| )event=forged", line) for line in lines)
+
+
+@pytest.mark.parametrize("mode", ["off", "anonymous", "full"])
+def test_query_log_modes(dnseal, a, address, mode):
+    """Shows: W4, M8, I5"""
+    client = address()
+    program = dnseal(a, log={"queries": mode})
+    program.query_udp("logged.test", source=client)
+    program.query_tcp("logged.test", source=client)
+    time.sleep(0.3)
+    queries, answers = program.seen("query"), program.seen("answer")
+    if mode == "off":
+        assert not queries and not answers and "logged" not in program.text()
+        return
+    assert len(queries) == len(answers) == 2
+    assert all("logged" in event["name"] and event["type"] == "A" for event in queries)
+    assert {event["transport"] for event in queries} == {"udp", "tcp"}
+    assert all(event["rcode"] == "NOERROR" for event in answers)
+    shown = {event["client"] for event in queries}
+    assert all((client in place) == (mode == "full") for place in shown)
+    if mode == "anonymous":
+        assert client not in program.text() and client.rpartition(".")[0] + ".0/24" in shown
+
+
+def test_queries_and_answers_share_an_id(dnseal, a, b):
+    """Shows: I5, M8"""
+    program = dnseal(a, b, log={"queries": "full"})
+    for number in range(10):
+        assert program.query_udp("n%d.test" % number).rcode == 0
+    time.sleep(0.3)
+    queries = {event["id"]: event for event in program.seen("query")}
+    answers = {event["id"]: event for event in program.seen("answer")}
+    assert len(queries) == 10 and set(queries) == set(answers)
+    assert all(a.name in str(event) or b.name in str(event) for event in answers.values())
+
+
+def test_every_line_is_an_event(dnseal, a):
+    """Shows: I5, P10"""
+    program = dnseal(a, log={"level": "debug", "queries": "full"})
+    program.query_udp("x.test")
+    a.kill()
+    program.query_udp("y.test", timeout=8)
+    program.stop()
+    assert not program.strangers
+    assert all("event" in event for event in program.events)
+
+
+def test_text_is_the_default_style(dnseal, a):
+    """Shows: I5, M8"""
+    program = dnseal(a, ready=False, log={"format": None, "queries": "full"})
+    end = time.monotonic() + scaled(10)
+    while "event=ready" not in program.text() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert program.query_udp("x.test").rcode == 0
+    program.stop()
+    for word in ("event=start", "event=listening", "event=ready", "event=query", "event=answer", "event=stop"):
+        assert word in program.text()
+    assert not any(as_event(line) for line in program.output)
+
+
+def test_log_file_is_opened_again(dnseal, a, tmp_path):
+    """Shows: I5, P10"""
+    program, target = start_with_file(dnseal, a, tmp_path, queries="full")
+    moved = target.with_name("dnseal.log.1")
+    os.rename(target, moved)
+    program.query_udp("old.test")
+    program.signal(signal.SIGUSR1)
+    end = time.monotonic() + scaled(3)
+    while not target.exists() and time.monotonic() < end:
+        time.sleep(0.02)
+    program.query_udp("new.test")
+    time.sleep(0.3)
+    assert "new" in target.read_text() and "new" not in moved.read_text()
+    assert target.stat().st_mode & 0o007 == 0
+
+
+def test_log_file_is_no_link(dnseal, a, write_config, tmp_path):
+    """Shows: W4"""
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "dnseal.log").symlink_to(tmp_path / "victim")
+    file, _, _ = write_config(a, log={"target": str(tmp_path / "dnseal.log")})
+    done = run(["-c", str(file)])
+    assert done.returncode == 1
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
+def test_stopped_reader_of_the_log_harms_nobody(dnseal, a, tmp_path):
+    """Shows: O06, W5"""
+    program = dnseal(a, log={"queries": "full"})
+    program.pause_reading.set()
+    for number in range(300):
+        assert program.query_udp("%s.n%d.test" % ("l" * 60, number)).rcode == 0
+    with Flow(program.address, program.port, 300, name="%s.f%%d.test" % ("l" * 60)) as flow:
+        time.sleep(4)
+        flow.finish(scaled(5))
+    assert flow.lost == 0 and set(flow.rcodes()) == {0}
+    program.pause_reading.clear()
+    time.sleep(scaled(1))
+    seen = len(program.seen("query"))
+    assert program.query_udp("after.test").rcode == 0
+    time.sleep(scaled(1))
+    assert len(program.seen("query")) > seen
+
+
+def test_counters_are_logged_on_request(dnseal, a):
+    """Shows: I2, P01"""
+    program = dnseal(a)
+    program.query_udp("x.test")
+    before = len(program.events)
+    program.signal(signal.SIGUSR2)
+    end = time.monotonic() + scaled(2)
+    while len(program.events) == before and time.monotonic() < end:
+        time.sleep(0.02)
+    assert len(program.events) > before
