@@ -123,6 +123,22 @@ def children_of(pid):
     return out
 
 
+def is_alive(pid):
+    """Not gone, and not merely waiting to be reaped."""
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def still_alive(pids, seconds):
+    """Those of them that live on after so long."""
+    end = time.monotonic() + seconds
+    while any(is_alive(pid) for pid in pids) and time.monotonic() < end:
+        time.sleep(0.01)
+    return [pid for pid in pids if is_alive(pid)]
+
+
 class Program:
     """One running dnseal. `port`, `address` are of its first listener."""
 
@@ -191,7 +207,7 @@ class Program:
         code = self.wait(seconds)
         self.check_output()
         assert code == 0, "exit %d: %s" % (code, self.text())
-        left = [pid for pid in children if os.path.exists("/proc/%d" % pid)]
+        left = still_alive(children, 0.5)
         assert not left, "processes left behind: %s" % left
 
     def kill(self):
@@ -199,10 +215,7 @@ class Program:
         children = self.engines()
         self.process.kill()
         self.process.wait()
-        end = time.monotonic() + scaled(2)
-        while any(os.path.exists("/proc/%d" % pid) for pid in children) and time.monotonic() < end:
-            time.sleep(0.01)
-        left = [pid for pid in children if os.path.exists("/proc/%d" % pid)]
+        left = still_alive(children, scaled(2))
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         return left
