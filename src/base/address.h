@@ -1,6 +1,6 @@
 /*
- * Network addresses: an IPv4 or IPv6 address with a port, its text form, and prefixes. An IPv4-mapped IPv6 address
- * is turned into the IPv4 address when it is read, so that one client has one name.
+ * Network addresses: an IPv4 or IPv6 address with a port, its text form, and prefixes. An IPv4-mapped IPv6
+ * address is turned into the IPv4 address when it is read, so that one client has one name.
  */
 #ifndef BASE_ADDRESS_H
 #define BASE_ADDRESS_H
@@ -14,9 +14,9 @@
 enum { ADDRESS_TEXT_SIZE = 80 }; /* longest text of address_format, terminator and scope included */
 
 struct address {
-    uint8_t family; /* AF_INET, AF_INET6, or AF_UNSPEC for none */
-    uint16_t port;  /* host order */
-    uint32_t scope; /* interface index of a link-local IPv6 address, else 0 */
+    uint8_t family;    /* AF_INET, AF_INET6, or AF_UNSPEC for none */
+    uint16_t port;     /* host order */
+    uint32_t scope;    /* interface index of a link-local IPv6 address, else 0 */
     uint8_t bytes[16]; /* network order; IPv4 uses the first four, the others are 0 */
 };
 
@@ -28,14 +28,16 @@ struct address_prefix {
 /* Number of bits of the family: 32 or 128. */
 unsigned address_bits(const struct address *address);
 
-/* Reads "192.0.2.1", "192.0.2.1:53", "[2001:db8::1]:53", "2001:db8::1", "fe80::1%eth0". The port is `default_port`
- * where the text has none. ERROR_INVALID, ERROR_RANGE for a port that is none. */
+/* Reads "192.0.2.1", "192.0.2.1:53", "[2001:db8::1]:53", "2001:db8::1", "fe80::1%eth0". The port is
+ * `default_port` where the text has none. ERROR_INVALID, ERROR_RANGE for a port that is none. */
 int address_parse(struct span text, uint16_t default_port, struct address *out);
 
-/* Writes "192.0.2.1:53" or "[2001:db8::1]:53"; without the port where with_port is false. Returns the length. */
+/* Writes "192.0.2.1:53" or "[2001:db8::1]:53"; without the port where with_port is false. Returns the length.
+ */
 size_t address_format(const struct address *address, bool with_port, char out[ADDRESS_TEXT_SIZE]);
 
-/* Reads "192.0.2.0/24", "2001:db8::/32" or a single address. Host bits that are set are an error: ERROR_INVALID. */
+/* Reads "192.0.2.0/24", "2001:db8::/32" or a single address. Host bits that are set are an error:
+ * ERROR_INVALID. */
 int address_prefix_parse(struct span text, struct address_prefix *out);
 
 /* Keeps the first `length` bits and clears the rest, port and scope. */

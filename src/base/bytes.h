@@ -1,6 +1,6 @@
 /*
- * Bytes and cursors over bytes. A cursor's error is sticky: after the first step that does not fit every further
- * step does nothing, and the caller looks once, at the end. Numbers are in network order.
+ * Bytes and cursors over bytes. A cursor's error is sticky: after the first step that does not fit every
+ * further step does nothing, and the caller looks once, at the end. Numbers are in network order.
  */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H

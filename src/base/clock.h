@@ -1,6 +1,6 @@
 /*
- * Time. Everything below the worker takes its time as an argument, in nanoseconds of one of these clocks; the loop
- * reads the clock once a turn.
+ * Time. Everything below the worker takes its time as an argument, in nanoseconds of one of these clocks; the
+ * loop reads the clock once a turn.
  */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H

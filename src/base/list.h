@@ -1,6 +1,6 @@
 /*
- * A doubly linked ring through members of the objects themselves. The head is a node of the ring, a node that is
- * in no list points to itself, so that removing is always safe and may be done twice.
+ * A doubly linked ring through members of the objects themselves. The head is a node of the ring, a node that
+ * is in no list points to itself, so that removing is always safe and may be done twice.
  */
 #ifndef BASE_LIST_H
 #define BASE_LIST_H

@@ -1,7 +1,7 @@
 /*
- * Events on their way to the log. A thread writes its events into a ring of its own and never waits: when the ring
- * is full the event is dropped and counted. Another thread (or the same one, where nothing is served) takes them
- * out and turns them into lines.
+ * Events on their way to the log. A thread writes its events into a ring of its own and never waits: when the
+ * ring is full the event is dropped and counted. Another thread (or the same one, where nothing is served)
+ * takes them out and turns them into lines.
  *
  *     if (log_begin(log, LOG_WARNING, "upstream_down")) {
  *         log_text(log, "upstream", name);
@@ -35,8 +35,8 @@ struct log {
     size_t size; /* bytes, a power of two */
 
     /* The producer's. */
-    size_t pending;                      /* bytes of the event that is being written, behind `head` */
-    bool overflow;                       /* that event did not fit */
+    size_t pending; /* bytes of the event that is being written, behind `head` */
+    bool overflow;  /* that event did not fit */
     uint8_t event[LOG_EVENT_MAX];
 
     /* Shared. The producer releases head, the consumer releases tail. */
@@ -45,14 +45,15 @@ struct log {
     _Alignas(64) atomic_size_t tail;
 };
 
-/* An empty log over `ring`, which the caller lends for the log's life; size is a power of two >= 2 * LOG_EVENT_MAX. */
+/* An empty log over `ring`, which the caller lends for the log's life; size is a power of two >= 2 *
+ * LOG_EVENT_MAX. */
 void log_init(struct log *log, enum log_level level, uint8_t *ring, size_t size);
 
 /* Opens an event; false (nothing to do) when the level is not wanted. `event` is a static string. */
 bool log_begin(struct log *log, enum log_level level, const char *event);
 
-/* Fields of the open event. Keys are static strings; values are copied, text of any bytes is allowed and cut at 512
- * bytes. */
+/* Fields of the open event. Keys are static strings; values are copied, text of any bytes is allowed and cut
+ * at 512 bytes. */
 void log_text(struct log *log, const char *key, const char *text);
 void log_span(struct log *log, const char *key, struct span text);
 void log_number(struct log *log, const char *key, int64_t value);
@@ -63,16 +64,16 @@ void log_prefix(struct log *log, const char *key, const struct address_prefix *p
 /* Nanoseconds as milliseconds with three decimals. */
 void log_duration(struct log *log, const char *key, uint64_t nanoseconds);
 
-/* Closes the event and hands it to the consumer, with the wall time of this moment; counted as dropped when the ring
- * is full. */
+/* Closes the event and hands it to the consumer, with the wall time of this moment; counted as dropped when
+ * the ring is full. */
 void log_end(struct log *log, uint64_t wall);
 
 /* Whether anything waits for the consumer. */
 bool log_waiting(const struct log *log);
 
-/* The consumer's side: formats the oldest event as one line with its newline, at most LOG_LINE_MAX bytes, every
- * control byte, quote and non-ASCII byte escaped (\DDD in text, \u00XX in JSON). Returns its length, 0 when nothing
- * waits. */
+/* The consumer's side: formats the oldest event as one line with its newline, at most LOG_LINE_MAX bytes,
+ * every control byte, quote and non-ASCII byte escaped (\DDD in text, \u00XX in JSON). Returns its length, 0
+ * when nothing waits. */
 size_t log_take(struct log *log, enum log_format format, char line[LOG_LINE_MAX]);
 
 /* Events lost so far. */

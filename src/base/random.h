@@ -1,5 +1,6 @@
 /*
- * Unpredictable numbers, drawn from the kernel in pages so that most calls are no system call. One per thread.
+ * Unpredictable numbers, drawn from the kernel in pages so that most calls are no system call. One per
+ * thread.
  */
 #ifndef BASE_RANDOM_H
 #define BASE_RANDOM_H
@@ -10,8 +11,8 @@
 
 struct random {
     uint8_t pool[1024];
-    size_t left;      /* unused bytes at the end of the pool */
-    bool repeatable;  /* filled from `seed` instead of the kernel: tests and nothing else */
+    size_t left;     /* unused bytes at the end of the pool */
+    bool repeatable; /* filled from `seed` instead of the kernel: tests and nothing else */
     uint64_t seed, counter;
 };
 

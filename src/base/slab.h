@@ -1,6 +1,7 @@
 /*
- * Objects of one size, lent from one reservation: give and take are a few instructions, the last one given is the
- * next one taken, and memory is touched only as high as it was ever used. Not thread-safe: one slab, one thread.
+ * Objects of one size, lent from one reservation: give and take are a few instructions, the last one given is
+ * the next one taken, and memory is touched only as high as it was ever used. Not thread-safe: one slab, one
+ * thread.
  */
 #ifndef BASE_SLAB_H
 #define BASE_SLAB_H

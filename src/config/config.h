@@ -16,6 +16,9 @@
 #include "base/log.h"
 #include "tls/tls.h"
 
+/* Done without where it cannot be had; any other path is insisted on. */
+#define CONFIG_CONTROL_SOCKET "/run/dnseal/control.socket"
+
 enum {
     CONFIG_LISTEN_MAX = 64,
     CONFIG_UPSTREAMS_MAX = 32,
@@ -58,7 +61,7 @@ struct config {
         uint64_t tcp_idle, tcp_message_timeout, tcp_write_timeout;
         uint64_t tcp_output;
         uint64_t tcp_connections, tcp_connections_per_client;
-        uint64_t pending;
+        uint64_t pending, pending_per_client;
         uint64_t drain_delay, drain_timeout;
     } limits;
     struct {

@@ -1,12 +1,13 @@
 /*
- * Access lists as sorted arrays of prefixes of which none lies inside another: the only candidate for an address is
- * the last prefix that begins at or before it.
+ * Access lists as sorted arrays of prefixes of which none lies inside another: the only candidate for an
+ * address is the last prefix that begins at or before it.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
+
 #include "guard/guard.h"
 
 struct prefix_set {
@@ -68,8 +69,8 @@ static bool set_contains(const struct prefix_set *set, const struct address *add
     return low > 0 && address_prefix_contains(&set->prefixes[low - 1], address);
 }
 
-int guard_access_build(const struct address_prefix *allow, size_t allow_count, const struct address_prefix *deny,
-                       size_t deny_count, struct guard_access **out)
+int guard_access_build(const struct address_prefix *allow, size_t allow_count,
+                       const struct address_prefix *deny, size_t deny_count, struct guard_access **out)
 {
     struct guard_access *access = calloc(1, sizeof *access);
     if (access == NULL) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+
 #include "metrics/metrics.h"
 
 enum { METRICS_VERSION = 1 };

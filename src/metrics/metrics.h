@@ -1,7 +1,7 @@
 /*
- * Meters in shared memory, that outlive the engine which moves them and can be read by other processes at any moment.
- * Each worker has a page of its own that it alone writes: a count is a load and a store, never a locked instruction. No
- * label ever comes from a client.
+ * Meters in shared memory, that outlive the engine which moves them and can be read by other processes at any
+ * moment. Each worker has a page of its own that it alone writes: a count is a load and a store, never a
+ * locked instruction. No label ever comes from a client.
  */
 #ifndef METRICS_METRICS_H
 #define METRICS_METRICS_H
@@ -17,99 +17,103 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
 /* Families: id, kind, name, help. */
 #define METRICS_FAMILIES(X)                                                                                  \
     X(QUERIES, COUNTER, "dnseal_queries_total", "Messages of clients that were read, by transport")          \
-    X(RESPONSES, COUNTER, "dnseal_responses_total", "Answers sent to clients, by transport and response code") \
-    X(DROPPED, COUNTER, "dnseal_dropped_total", "Messages or answers that were dropped, by reason")          \
+    X(RESPONSES, COUNTER, "dnseal_responses_total",                                                          \
+      "Answers sent to clients, by transport and response code")                                             \
+    X(DROPPED, COUNTER, "dnseal_dropped_total", "Messages and answers that were dropped or shed, by reason") \
     X(PENDING, GAUGE, "dnseal_pending_queries", "Queries that wait for an upstream")                         \
     X(TCP_CONNECTIONS, GAUGE, "dnseal_tcp_connections", "Open client connections, by transport")             \
     X(TCP_CLOSES, COUNTER, "dnseal_tcp_closes_total", "Client connections closed, by transport and reason")  \
     X(LOG_DROPPED, COUNTER, "dnseal_log_dropped_total", "Log events lost because the log could not follow")  \
     X(ENGINE_RESTARTS, COUNTER, "dnseal_engine_restarts_total", "Engines started in place of one that died") \
-    X(UPSTREAM_QUERIES, COUNTER, "dnseal_upstream_queries_total", "Queries sent upstream, by what came of them") \
-    X(UPSTREAM_RECORDS, COUNTER, "dnseal_upstream_records_total", "TLS records written that carried queries") \
+    X(UPSTREAM_QUERIES, COUNTER, "dnseal_upstream_queries_total",                                            \
+      "Queries sent upstream, by what came of them")                                                         \
+    X(UPSTREAM_RECORDS, COUNTER, "dnseal_upstream_records_total",                                            \
+      "TLS records written that carried queries")                                                            \
     X(UPSTREAM_UP, GAUGE, "dnseal_upstream_up", "Workers that hold the upstream for usable")                 \
     X(UPSTREAM_CONNECTIONS, GAUGE, "dnseal_upstream_connections", "Open connections to the upstream")        \
     X(UPSTREAM_CONNECTS, COUNTER, "dnseal_upstream_connects_total", "Connections opened, by TLS resumption") \
     X(UPSTREAM_CLOSES, COUNTER, "dnseal_upstream_closes_total", "Connections closed, by reason")             \
-    X(UPSTREAM_TLS_FAILURES, COUNTER, "dnseal_upstream_tls_failures_total", "TLS handshakes refused, by reason")
+    X(UPSTREAM_TLS_FAILURES, COUNTER, "dnseal_upstream_tls_failures_total",                                  \
+      "TLS handshakes refused, by reason")
 
 /* Meters: id, family, labels. */
-#define METRICS_METERS(X)                                                                                    \
-    X(QUERIES_UDP, QUERIES, "transport=\"udp\"")                                                             \
-    X(QUERIES_TCP, QUERIES, "transport=\"tcp\"")                                                             \
-    X(RESPONSES_UDP_NOERROR, RESPONSES, "transport=\"udp\",rcode=\"NOERROR\"")                               \
-    X(RESPONSES_UDP_FORMERR, RESPONSES, "transport=\"udp\",rcode=\"FORMERR\"")                               \
-    X(RESPONSES_UDP_SERVFAIL, RESPONSES, "transport=\"udp\",rcode=\"SERVFAIL\"")                             \
-    X(RESPONSES_UDP_NXDOMAIN, RESPONSES, "transport=\"udp\",rcode=\"NXDOMAIN\"")                             \
-    X(RESPONSES_UDP_NOTIMP, RESPONSES, "transport=\"udp\",rcode=\"NOTIMP\"")                                 \
-    X(RESPONSES_UDP_REFUSED, RESPONSES, "transport=\"udp\",rcode=\"REFUSED\"")                               \
-    X(RESPONSES_UDP_OTHER, RESPONSES, "transport=\"udp\",rcode=\"other\"")                                   \
-    X(RESPONSES_TCP_NOERROR, RESPONSES, "transport=\"tcp\",rcode=\"NOERROR\"")                               \
-    X(RESPONSES_TCP_FORMERR, RESPONSES, "transport=\"tcp\",rcode=\"FORMERR\"")                               \
-    X(RESPONSES_TCP_SERVFAIL, RESPONSES, "transport=\"tcp\",rcode=\"SERVFAIL\"")                             \
-    X(RESPONSES_TCP_NXDOMAIN, RESPONSES, "transport=\"tcp\",rcode=\"NXDOMAIN\"")                             \
-    X(RESPONSES_TCP_NOTIMP, RESPONSES, "transport=\"tcp\",rcode=\"NOTIMP\"")                                 \
-    X(RESPONSES_TCP_REFUSED, RESPONSES, "transport=\"tcp\",rcode=\"REFUSED\"")                               \
-    X(RESPONSES_TCP_OTHER, RESPONSES, "transport=\"tcp\",rcode=\"other\"")                                   \
-    X(DROPPED_SHORT, DROPPED, "reason=\"short\"")                                                            \
-    X(DROPPED_QR, DROPPED, "reason=\"qr\"")                                                                  \
-    X(DROPPED_OVERSIZE, DROPPED, "reason=\"oversize\"")                                                      \
-    X(DROPPED_SOURCE, DROPPED, "reason=\"source\"")                                                          \
-    X(DROPPED_CLIENT_GONE, DROPPED, "reason=\"client_gone\"")                                                \
-    X(DROPPED_OUTPUT, DROPPED, "reason=\"output\"")                                                          \
-    X(DROPPED_SEND, DROPPED, "reason=\"send\"")                                                              \
-    X(PENDING, PENDING, "")                                                                                  \
-    X(TCP_CONNECTIONS, TCP_CONNECTIONS, "transport=\"tcp\"")                                                 \
-    X(TCP_CLOSES_PEER, TCP_CLOSES, "transport=\"tcp\",reason=\"peer\"")                                      \
-    X(TCP_CLOSES_RESET, TCP_CLOSES, "transport=\"tcp\",reason=\"reset\"")                                    \
-    X(TCP_CLOSES_FRAME, TCP_CLOSES, "transport=\"tcp\",reason=\"frame\"")                                    \
-    X(TCP_CLOSES_IDLE, TCP_CLOSES, "transport=\"tcp\",reason=\"idle\"")                                      \
-    X(TCP_CLOSES_MESSAGE_TIMEOUT, TCP_CLOSES, "transport=\"tcp\",reason=\"message_timeout\"")                \
-    X(TCP_CLOSES_WRITE_TIMEOUT, TCP_CLOSES, "transport=\"tcp\",reason=\"write_timeout\"")                    \
-    X(TCP_CLOSES_LIMIT, TCP_CLOSES, "transport=\"tcp\",reason=\"limit\"")                                    \
-    X(TCP_CLOSES_CLIENT_LIMIT, TCP_CLOSES, "transport=\"tcp\",reason=\"client_limit\"")                      \
-    X(TCP_CLOSES_PRESSURE, TCP_CLOSES, "transport=\"tcp\",reason=\"pressure\"")                              \
-    X(TCP_CLOSES_MEMORY, TCP_CLOSES, "transport=\"tcp\",reason=\"memory\"")                                  \
-    X(TCP_CLOSES_DENIED, TCP_CLOSES, "transport=\"tcp\",reason=\"denied\"")                                  \
-    X(TCP_CLOSES_DRAIN, TCP_CLOSES, "transport=\"tcp\",reason=\"drain\"")                                    \
-    X(LOG_DROPPED, LOG_DROPPED, "")                                                                          \
+#define METRICS_METERS(X)                                                                     \
+    X(QUERIES_UDP, QUERIES, "transport=\"udp\"")                                              \
+    X(QUERIES_TCP, QUERIES, "transport=\"tcp\"")                                              \
+    X(RESPONSES_UDP_NOERROR, RESPONSES, "transport=\"udp\",rcode=\"NOERROR\"")                \
+    X(RESPONSES_UDP_FORMERR, RESPONSES, "transport=\"udp\",rcode=\"FORMERR\"")                \
+    X(RESPONSES_UDP_SERVFAIL, RESPONSES, "transport=\"udp\",rcode=\"SERVFAIL\"")              \
+    X(RESPONSES_UDP_NXDOMAIN, RESPONSES, "transport=\"udp\",rcode=\"NXDOMAIN\"")              \
+    X(RESPONSES_UDP_NOTIMP, RESPONSES, "transport=\"udp\",rcode=\"NOTIMP\"")                  \
+    X(RESPONSES_UDP_REFUSED, RESPONSES, "transport=\"udp\",rcode=\"REFUSED\"")                \
+    X(RESPONSES_UDP_OTHER, RESPONSES, "transport=\"udp\",rcode=\"other\"")                    \
+    X(RESPONSES_TCP_NOERROR, RESPONSES, "transport=\"tcp\",rcode=\"NOERROR\"")                \
+    X(RESPONSES_TCP_FORMERR, RESPONSES, "transport=\"tcp\",rcode=\"FORMERR\"")                \
+    X(RESPONSES_TCP_SERVFAIL, RESPONSES, "transport=\"tcp\",rcode=\"SERVFAIL\"")              \
+    X(RESPONSES_TCP_NXDOMAIN, RESPONSES, "transport=\"tcp\",rcode=\"NXDOMAIN\"")              \
+    X(RESPONSES_TCP_NOTIMP, RESPONSES, "transport=\"tcp\",rcode=\"NOTIMP\"")                  \
+    X(RESPONSES_TCP_REFUSED, RESPONSES, "transport=\"tcp\",rcode=\"REFUSED\"")                \
+    X(RESPONSES_TCP_OTHER, RESPONSES, "transport=\"tcp\",rcode=\"other\"")                    \
+    X(DROPPED_SHORT, DROPPED, "reason=\"short\"")                                             \
+    X(DROPPED_QR, DROPPED, "reason=\"qr\"")                                                   \
+    X(DROPPED_OVERSIZE, DROPPED, "reason=\"oversize\"")                                       \
+    X(DROPPED_SOURCE, DROPPED, "reason=\"source\"")                                           \
+    X(DROPPED_OVERLOAD, DROPPED, "reason=\"overload\"")                                       \
+    X(DROPPED_CLIENT_GONE, DROPPED, "reason=\"client_gone\"")                                 \
+    X(DROPPED_OUTPUT, DROPPED, "reason=\"output\"")                                           \
+    X(DROPPED_SEND, DROPPED, "reason=\"send\"")                                               \
+    X(PENDING, PENDING, "")                                                                   \
+    X(TCP_CONNECTIONS, TCP_CONNECTIONS, "transport=\"tcp\"")                                  \
+    X(TCP_CLOSES_PEER, TCP_CLOSES, "transport=\"tcp\",reason=\"peer\"")                       \
+    X(TCP_CLOSES_RESET, TCP_CLOSES, "transport=\"tcp\",reason=\"reset\"")                     \
+    X(TCP_CLOSES_FRAME, TCP_CLOSES, "transport=\"tcp\",reason=\"frame\"")                     \
+    X(TCP_CLOSES_IDLE, TCP_CLOSES, "transport=\"tcp\",reason=\"idle\"")                       \
+    X(TCP_CLOSES_MESSAGE_TIMEOUT, TCP_CLOSES, "transport=\"tcp\",reason=\"message_timeout\"") \
+    X(TCP_CLOSES_WRITE_TIMEOUT, TCP_CLOSES, "transport=\"tcp\",reason=\"write_timeout\"")     \
+    X(TCP_CLOSES_LIMIT, TCP_CLOSES, "transport=\"tcp\",reason=\"limit\"")                     \
+    X(TCP_CLOSES_CLIENT_LIMIT, TCP_CLOSES, "transport=\"tcp\",reason=\"client_limit\"")       \
+    X(TCP_CLOSES_PRESSURE, TCP_CLOSES, "transport=\"tcp\",reason=\"pressure\"")               \
+    X(TCP_CLOSES_MEMORY, TCP_CLOSES, "transport=\"tcp\",reason=\"memory\"")                   \
+    X(TCP_CLOSES_DRAIN, TCP_CLOSES, "transport=\"tcp\",reason=\"drain\"")                     \
+    X(LOG_DROPPED, LOG_DROPPED, "")                                                           \
     X(ENGINE_RESTARTS, ENGINE_RESTARTS, "")
 
 /* Meters that each upstream has: id, family, labels besides upstream="…". */
-#define METRICS_UPSTREAM_METERS(X)                                                                           \
-    X(ANSWER, UPSTREAM_QUERIES, "outcome=\"answer\"")                                                        \
-    X(FAILURE, UPSTREAM_QUERIES, "outcome=\"failure\"")                                                      \
-    X(MALFORMED, UPSTREAM_QUERIES, "outcome=\"malformed\"")                                                  \
-    X(MISMATCH, UPSTREAM_QUERIES, "outcome=\"mismatch\"")                                                    \
-    X(UNEXPECTED, UPSTREAM_QUERIES, "outcome=\"unexpected\"")                                                \
-    X(TIMEOUT, UPSTREAM_QUERIES, "outcome=\"timeout\"")                                                      \
-    X(CLOSED, UPSTREAM_QUERIES, "outcome=\"closed\"")                                                        \
-    X(SUPERSEDED, UPSTREAM_QUERIES, "outcome=\"superseded\"")                                                \
-    X(RECORDS, UPSTREAM_RECORDS, "")                                                                         \
-    X(UP, UPSTREAM_UP, "")                                                                                   \
-    X(CONNECTIONS, UPSTREAM_CONNECTIONS, "")                                                                 \
-    X(CONNECTS_FULL, UPSTREAM_CONNECTS, "resumed=\"false\"")                                                 \
-    X(CONNECTS_RESUMED, UPSTREAM_CONNECTS, "resumed=\"true\"")                                               \
-    X(CLOSES_IDLE, UPSTREAM_CLOSES, "reason=\"idle\"")                                                       \
-    X(CLOSES_IN_FLIGHT, UPSTREAM_CLOSES, "reason=\"in_flight\"")                                             \
-    X(CLOSES_MISMATCH, UPSTREAM_CLOSES, "reason=\"mismatch\"")                                               \
-    X(CLOSES_MALFORMED, UPSTREAM_CLOSES, "reason=\"malformed\"")                                             \
-    X(CLOSES_SILENT, UPSTREAM_CLOSES, "reason=\"silent\"")                                                   \
-    X(CLOSES_EXHAUSTED, UPSTREAM_CLOSES, "reason=\"exhausted\"")                                             \
-    X(TLS_EXPIRED, UPSTREAM_TLS_FAILURES, "reason=\"expired\"")                                              \
-    X(TLS_NOT_YET_VALID, UPSTREAM_TLS_FAILURES, "reason=\"not_yet_valid\"")                                  \
-    X(TLS_WRONG_NAME, UPSTREAM_TLS_FAILURES, "reason=\"wrong_name\"")                                        \
-    X(TLS_SELF_SIGNED, UPSTREAM_TLS_FAILURES, "reason=\"self_signed\"")                                      \
-    X(TLS_UNKNOWN_CA, UPSTREAM_TLS_FAILURES, "reason=\"unknown_ca\"")                                        \
-    X(TLS_BAD_CHAIN, UPSTREAM_TLS_FAILURES, "reason=\"bad_chain\"")                                          \
-    X(TLS_PURPOSE, UPSTREAM_TLS_FAILURES, "reason=\"purpose\"")                                              \
-    X(TLS_WEAK, UPSTREAM_TLS_FAILURES, "reason=\"weak\"")                                                    \
-    X(TLS_PIN, UPSTREAM_TLS_FAILURES, "reason=\"pin\"")                                                      \
-    X(TLS_VERSION, UPSTREAM_TLS_FAILURES, "reason=\"version\"")                                              \
-    X(TLS_CIPHER, UPSTREAM_TLS_FAILURES, "reason=\"cipher\"")                                                \
-    X(TLS_ALPN, UPSTREAM_TLS_FAILURES, "reason=\"alpn\"")                                                    \
-    X(TLS_NOT_TLS, UPSTREAM_TLS_FAILURES, "reason=\"not_tls\"")                                              \
-    X(TLS_ALERT, UPSTREAM_TLS_FAILURES, "reason=\"alert\"")                                                  \
-    X(TLS_CLOSED, UPSTREAM_TLS_FAILURES, "reason=\"closed\"")                                                \
+#define METRICS_UPSTREAM_METERS(X)                                          \
+    X(ANSWER, UPSTREAM_QUERIES, "outcome=\"answer\"")                       \
+    X(FAILURE, UPSTREAM_QUERIES, "outcome=\"failure\"")                     \
+    X(MALFORMED, UPSTREAM_QUERIES, "outcome=\"malformed\"")                 \
+    X(MISMATCH, UPSTREAM_QUERIES, "outcome=\"mismatch\"")                   \
+    X(LATE, UPSTREAM_QUERIES, "outcome=\"late\"")                           \
+    X(TIMEOUT, UPSTREAM_QUERIES, "outcome=\"timeout\"")                     \
+    X(CLOSED, UPSTREAM_QUERIES, "outcome=\"closed\"")                       \
+    X(SUPERSEDED, UPSTREAM_QUERIES, "outcome=\"superseded\"")               \
+    X(RECORDS, UPSTREAM_RECORDS, "")                                        \
+    X(UP, UPSTREAM_UP, "")                                                  \
+    X(CONNECTIONS, UPSTREAM_CONNECTIONS, "")                                \
+    X(CONNECTS_FULL, UPSTREAM_CONNECTS, "resumed=\"false\"")                \
+    X(CONNECTS_RESUMED, UPSTREAM_CONNECTS, "resumed=\"true\"")              \
+    X(CLOSES_IDLE, UPSTREAM_CLOSES, "reason=\"idle\"")                      \
+    X(CLOSES_IN_FLIGHT, UPSTREAM_CLOSES, "reason=\"in_flight\"")            \
+    X(CLOSES_MISMATCH, UPSTREAM_CLOSES, "reason=\"mismatch\"")              \
+    X(CLOSES_MALFORMED, UPSTREAM_CLOSES, "reason=\"malformed\"")            \
+    X(CLOSES_SILENT, UPSTREAM_CLOSES, "reason=\"silent\"")                  \
+    X(CLOSES_EXHAUSTED, UPSTREAM_CLOSES, "reason=\"exhausted\"")            \
+    X(TLS_EXPIRED, UPSTREAM_TLS_FAILURES, "reason=\"expired\"")             \
+    X(TLS_NOT_YET_VALID, UPSTREAM_TLS_FAILURES, "reason=\"not_yet_valid\"") \
+    X(TLS_WRONG_NAME, UPSTREAM_TLS_FAILURES, "reason=\"wrong_name\"")       \
+    X(TLS_SELF_SIGNED, UPSTREAM_TLS_FAILURES, "reason=\"self_signed\"")     \
+    X(TLS_UNKNOWN_CA, UPSTREAM_TLS_FAILURES, "reason=\"unknown_ca\"")       \
+    X(TLS_BAD_CHAIN, UPSTREAM_TLS_FAILURES, "reason=\"bad_chain\"")         \
+    X(TLS_PURPOSE, UPSTREAM_TLS_FAILURES, "reason=\"purpose\"")             \
+    X(TLS_WEAK, UPSTREAM_TLS_FAILURES, "reason=\"weak\"")                   \
+    X(TLS_PIN, UPSTREAM_TLS_FAILURES, "reason=\"pin\"")                     \
+    X(TLS_VERSION, UPSTREAM_TLS_FAILURES, "reason=\"version\"")             \
+    X(TLS_CIPHER, UPSTREAM_TLS_FAILURES, "reason=\"cipher\"")               \
+    X(TLS_ALPN, UPSTREAM_TLS_FAILURES, "reason=\"alpn\"")                   \
+    X(TLS_NOT_TLS, UPSTREAM_TLS_FAILURES, "reason=\"not_tls\"")             \
+    X(TLS_ALERT, UPSTREAM_TLS_FAILURES, "reason=\"alert\"")                 \
+    X(TLS_CLOSED, UPSTREAM_TLS_FAILURES, "reason=\"closed\"")               \
     X(TLS_OTHER, UPSTREAM_TLS_FAILURES, "reason=\"other\"")
 
 enum metrics_meter {
@@ -165,8 +169,8 @@ struct metrics {
 
 /* ---- the mapping and its meters (counters.c, histogram.c) ---- */
 
-/* A zeroed mapping with a page for each of `workers` workers and one more; `descriptor` as memory_share tells.
- * ERROR_MEMORY. */
+/* A zeroed mapping with a page for each of `workers` workers and one more; `descriptor` as memory_share
+ * tells. ERROR_MEMORY. */
 int metrics_open(size_t workers, struct metrics **out, int *descriptor);
 void metrics_close(struct metrics *metrics, int descriptor);
 

@@ -1,12 +1,13 @@
 /*
- * The meters as text, in the Prometheus exposition format. Sums are taken over the workers' pages; each family is
- * written once, with its help and type before its samples.
+ * The meters as text, in the Prometheus exposition format. Sums are taken over the workers' pages; each
+ * family is written once, with its help and type before its samples.
  */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
+
 #include "metrics/buckets.h"
 #include "metrics/metrics.h"
 
@@ -56,7 +57,7 @@ static const char *const bound_texts[METRICS_BUCKETS] = {
 #define X(microseconds, text) text,
     METRICS_BOUNDS(X)
 #undef X
-    "+Inf"};
+        "+Inf"};
 
 enum { LINE_SIZE = 1024, LABELS_SIZE = 512 };
 
@@ -70,7 +71,8 @@ static void write_line(struct metrics_sink *sink, const char *line, int length)
 static void write_head(struct metrics_sink *sink, const char *name, const char *help, const char *type)
 {
     char line[LINE_SIZE];
-    write_line(sink, line, snprintf(line, sizeof line, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type));
+    write_line(sink, line,
+               snprintf(line, sizeof line, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type));
 }
 
 static void write_sample(struct metrics_sink *sink, const char *name, const char *labels, uint64_t value)
@@ -103,12 +105,14 @@ static uint64_t sum_upstream(const struct metrics *metrics, size_t upstream, siz
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < metrics->workers; i++) {
-        sum += atomic_load_explicit(&metrics->worker[i].upstream[upstream].meter[meter], memory_order_relaxed);
+        sum +=
+            atomic_load_explicit(&metrics->worker[i].upstream[upstream].meter[meter], memory_order_relaxed);
     }
     return sum;
 }
 
-static void write_upstream_family(const struct metrics *metrics, enum family family, struct metrics_sink *sink)
+static void write_upstream_family(const struct metrics *metrics, enum family family,
+                                  struct metrics_sink *sink)
 {
     char labels[LABELS_SIZE];
     for (size_t upstream = 0; upstream < metrics->upstreams; upstream++) {
@@ -148,10 +152,12 @@ static void write_histogram(struct metrics_sink *sink, const char *name, const c
     uint64_t count = 0;
     for (size_t i = 0; i < METRICS_BUCKETS; i++) {
         count += atomic_load_explicit(&histogram->bucket[i], memory_order_relaxed);
-        write_line(sink, line, snprintf(line, sizeof line, "%s_bucket{%s,le=\"%s\"} %" PRIu64 "\n", name, labels,
-                                        bound_texts[i], count));
+        write_line(sink, line,
+                   snprintf(line, sizeof line, "%s_bucket{%s,le=\"%s\"} %" PRIu64 "\n", name, labels,
+                            bound_texts[i], count));
     }
-    double seconds = (double)atomic_load_explicit(&histogram->sum, memory_order_relaxed) / (double)CLOCK_SECOND;
+    double seconds =
+        (double)atomic_load_explicit(&histogram->sum, memory_order_relaxed) / (double)CLOCK_SECOND;
     write_line(sink, line, snprintf(line, sizeof line, "%s_sum{%s} %.9f\n", name, labels, seconds));
     write_line(sink, line, snprintf(line, sizeof line, "%s_count{%s} %" PRIu64 "\n", name, labels, count));
 }
@@ -159,7 +165,8 @@ static void write_histogram(struct metrics_sink *sink, const char *name, const c
 static void write_requests(const struct metrics *metrics, struct metrics_sink *sink)
 {
     static const char name[] = "dnseal_request_duration_seconds";
-    write_head(sink, name, "From a client's query to its answer, by transport and by what answered", "histogram");
+    write_head(sink, name, "From a client's query to its answer, by transport and by what answered",
+               "histogram");
     for (size_t request = 0; request < METRICS_REQUEST_COUNT; request++) {
         struct metrics_histogram sum = {0};
         for (size_t i = 0; i < metrics->workers; i++) {

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "event/event.h"
@@ -36,6 +37,8 @@ struct query_door {
 struct query_options {
     uint64_t query_timeout;     /* nanoseconds from arrival to SERVFAIL */
     size_t pending;             /* most questions that wait */
+    unsigned pending_per_client; /* most of one client address */
+    struct hash_key hash_key;
     size_t padding_block;       /* towards the upstream */
     bool strip_client_subnet;
     enum query_log log_queries;
@@ -60,10 +63,7 @@ int query_hall_open(const struct query_options *options, const struct query_surr
 /* Forgets the questions that still wait, without an answer. */
 void query_hall_close(struct query_hall *hall);
 
-/* Whether a client may come in at all, and how the refusal is counted is the caller's: for connections, before any byte
- * is read. */
-bool query_admits(const struct query_hall *hall, const struct address *client);
-
+/* A door without questions; `reply` is called with its bytes as long as the door has not left. */
 void query_door_init(struct query_door *door, enum query_transport transport, int keepalive,
                      void (*reply)(struct query_door *, const struct net_peer *, struct span));
 

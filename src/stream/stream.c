@@ -135,17 +135,31 @@ static bool catch_up(struct stream *stream)
     return leave(shop, stream);
 }
 
+/* Writes what waits, and tells the owner when nothing waits any more. False when the stream is gone. */
+static bool write_waiting(struct stream *stream)
+{
+    struct stream_shop *shop = stream->shop;
+    bool waited = stream->output_size > 0;
+    int error = stream_write_output(stream);
+    if (error) {
+        stream_fail(stream, error);
+    }
+    if (error || !waited || stream->output_size > 0 || stream->handler->drained == NULL) {
+        return true;
+    }
+    enter(stream);
+    stream->handler->drained(stream);
+    return leave(shop, stream);
+}
+
 static void end_turn(struct event_after *after)
 {
     struct stream *stream = container_of(after, struct stream, flush);
     if (stream_is_open(stream) && stream->catching_up && !stream->paused && !catch_up(stream)) {
         return;
     }
-    if (stream_is_open(stream)) {
-        int error = stream_write_output(stream);
-        if (error) {
-            stream_fail(stream, error);
-        }
+    if (stream_is_open(stream) && !write_waiting(stream)) {
+        return;
     }
     watch_again(stream);
     if (stream->error) {
@@ -187,6 +201,11 @@ void stream_fail(struct stream *stream, int error)
 bool stream_is_open(const struct stream *stream)
 {
     return stream->state == STREAM_OPEN && !stream->error;
+}
+
+bool stream_is_connected(const struct stream *stream)
+{
+    return stream->state == STREAM_HANDSHAKING || stream->state == STREAM_OPEN;
 }
 
 int stream_shop_open(struct stream_shop *shop, struct event_loop *loop, size_t blocks)

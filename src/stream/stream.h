@@ -1,10 +1,10 @@
 /*
- * One stream of framed DNS messages over TCP or TLS (RFC 7766, RFC 7858), the same at both doors. Messages come out
- * whole; what is sent waits in blocks and leaves at the end of the turn in one write: over TLS in one record for all
- * of a turn's messages that fit one.
+ * One stream of framed DNS messages over TCP or TLS (RFC 7766, RFC 7858), the same at both doors. Messages
+ * come out whole; what is sent waits in blocks and leaves at the end of the turn in one write: over TLS in
+ * one record for all of a turn's messages that fit one.
  *
- * A callback is never called from inside a call of this header; `closed` comes at most once and nothing comes after it.
- * The owner may close a stream from inside any of its callbacks.
+ * A callback is never called from inside a call of this header; `closed` comes at most once and nothing comes
+ * after it. The owner may close a stream from inside any of its callbacks.
  */
 #ifndef STREAM_STREAM_H
 #define STREAM_STREAM_H
@@ -17,6 +17,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "base/slab.h"
+
 #include "event/event.h"
 #include "tls/tls.h"
 
@@ -28,9 +29,9 @@ struct stream;
 struct stream_shop {
     struct event_loop *loop;
     struct slab blocks;
-    uint8_t *scratch;         /* one message being put together, one record being filled */
-    struct stream *current;   /* whose callbacks are being called */
-    uint64_t (*wall)(void);   /* what certificates are judged by: clock_wall, tests put their own here */
+    uint8_t *scratch;       /* one message being put together, one record being filled */
+    struct stream *current; /* whose callbacks are being called */
+    uint64_t (*wall)(void); /* what certificates are judged by: clock_wall, tests put their own here */
 };
 
 /* `blocks` bounds the memory of all buffers of all streams together. ERROR_MEMORY. */
@@ -42,11 +43,15 @@ struct stream_handler {
     void (*opened)(struct stream *stream);
     /* One message, without its length; borrowed until the return. */
     void (*message)(struct stream *stream, struct span message);
-    /* The peer will send nothing more; what is sent may still reach it. A part of a message that came is lost. */
+    /* The peer will send nothing more; what is sent may still reach it. A part of a message that came is
+     * lost. */
     void (*ended)(struct stream *stream);
+    /* Everything that was sent has left; comes when the last waiting byte has gone. NULL where nobody asks.
+     */
+    void (*drained)(struct stream *stream);
     /* The stream is dead: 0 never; ERROR_REFUSED, ERROR_UNREACHABLE, ERROR_RESET, ERROR_CLOSED (TLS without
-     * close_notify), ERROR_TLS (see stream_failure), ERROR_MALFORMED (a length below 12), ERROR_EXHAUSTED (no block
-     * for a partial message), ... The owner still calls stream_close. */
+     * close_notify), ERROR_TLS (see stream_failure), ERROR_MALFORMED (a length below 12), ERROR_EXHAUSTED (no
+     * block for a partial message), ... The owner still calls stream_close. */
     void (*closed)(struct stream *stream, int error);
 };
 
@@ -54,28 +59,28 @@ struct stream {
     const struct stream_handler *handler;
     struct stream_shop *shop;
     int descriptor;
-    struct tls_session *tls;    /* NULL over plain TCP */
-    struct tls_client *client;  /* for the handshake to come */
+    struct tls_session *tls;   /* NULL over plain TCP */
+    struct tls_client *client; /* for the handshake to come */
     uint8_t state;
     bool paused, want_write, ended;
-    bool catching_up;           /* there is something to deliver that the socket will not announce */
+    bool catching_up; /* there is something to deliver that the socket will not announce */
     bool write_wants_read, read_wants_write; /* what the TLS library waits for, against expectation */
-    int error;                  /* that `closed` will tell at the end of the turn */
+    int error;                               /* that `closed` will tell at the end of the turn */
     struct event_watch watch;
     struct event_after flush;
-    struct list input, output;  /* blocks */
-    size_t input_size;          /* bytes of a message that is not whole yet, length included */
-    size_t output_size;         /* bytes that wait to be written */
+    struct list input, output; /* blocks */
+    size_t input_size;         /* bytes of a message that is not whole yet, length included */
+    size_t output_size;        /* bytes that wait to be written */
     size_t output_limit;
-    size_t write_size;          /* bytes of the record that the library must be given again, 0 for none */
-    uint64_t read_at;           /* when the last byte was read */
-    uint64_t partial_at;        /* when the first byte of an unfinished message came, 0 when there is none */
-    uint64_t blocked_at;        /* since when the peer has not taken a byte of waiting output, 0 when none waits */
-    uint64_t records;           /* writes that carried data: over TLS, records */
+    size_t write_size;   /* bytes of the record that the library must be given again, 0 for none */
+    uint64_t read_at;    /* when the last byte was read */
+    uint64_t partial_at; /* when the first byte of an unfinished message came, 0 when there is none */
+    uint64_t blocked_at; /* since when the peer has not taken a byte of waiting output, 0 when none waits */
+    uint64_t records;    /* writes that carried data: over TLS, records */
 };
 
-/* Begins a connection; `opened` or `closed` follows. `client` NULL means plain TCP. The handler must outlive the
- * stream. Errors that are known at once are returned, and then no callback comes. */
+/* Begins a connection; `opened` or `closed` follows. `client` NULL means plain TCP. The handler must outlive
+ * the stream. Errors that are known at once are returned, and then no callback comes. */
 int stream_connect(struct stream *stream, struct stream_shop *shop, const struct address *remote,
                    struct tls_client *client, const struct stream_handler *handler);
 
@@ -86,9 +91,9 @@ int stream_accept(struct stream *stream, struct stream_shop *shop, int descripto
 /* Most bytes that may wait for the peer; 64 KiB + 2 and nothing else until it is set. */
 void stream_limit_output(struct stream *stream, size_t bytes);
 
-/* Queues one message of 12 to 65,535 bytes with its length; it leaves at the end of the turn, or once connected.
- * ERROR_EXHAUSTED when the stream's limit or the shop's blocks are used up: nothing of it is queued. ERROR_CLOSED when
- * the stream is dead. */
+/* Queues one message of 12 to 65,535 bytes with its length; it leaves at the end of the turn, or once
+ * connected. ERROR_EXHAUSTED when the stream's limit or the shop's blocks are used up: nothing of it is
+ * queued. ERROR_CLOSED when the stream is dead. */
 int stream_send(struct stream *stream, struct span message);
 
 /* While paused nothing is read; messages already in hand are delivered at the resume. */
@@ -97,6 +102,9 @@ void stream_resume(struct stream *stream);
 
 bool stream_is_open(const struct stream *stream);
 
+/* Whether TCP is established; a TLS handshake may still be under way. */
+bool stream_is_connected(const struct stream *stream);
+
 /* What the handshake or a later check found; NULL when nothing. Valid until stream_close. */
 const struct tls_failure *stream_failure(const struct stream *stream);
 
@@ -104,8 +112,8 @@ const struct tls_failure *stream_failure(const struct stream *stream);
 bool stream_resumed(const struct stream *stream);
 const char *stream_version(const struct stream *stream);
 
-/* Ends everything at once, without waiting for the peer: close_notify and what the socket takes, then close. Output
- * that waits is tried once more first. No callback comes after it. Harmless on a closed stream. */
+/* Ends everything at once, without waiting for the peer: close_notify and what the socket takes, then close.
+ * Output that waits is tried once more first. No callback comes after it. Harmless on a closed stream. */
 void stream_close(struct stream *stream);
 
 #endif

@@ -68,6 +68,7 @@ void upstream_pool_close(struct upstream_pool *pool);
 
 struct upstream_ask;
 struct upstream_link;
+struct upstream_server;
 
 /* What came of a question. */
 struct upstream_result {
@@ -94,7 +95,8 @@ struct upstream_attempt {
 /* A question to the servers; embedded in the caller's own object. */
 struct upstream_ask {
     /* Set by the caller, unchanged and in place until `done`. */
-    struct span message;  /* a whole query; its id is ignored */
+    uint8_t *message; /* a whole query; the pool writes an id into it */
+    size_t message_size;
     struct span question; /* within it */
     uint64_t deadline;    /* of the loop's clock; never moved */
     uint64_t id;          /* for log lines */
@@ -104,10 +106,13 @@ struct upstream_ask {
     struct upstream_pool *pool;
     struct upstream_attempt attempt[UPSTREAM_ATTEMPTS];
     struct list waiting; /* in a server's or the pool's list while it is not sent */
+    struct upstream_server *waiting_at; /* whose list that is, NULL for the pool's */
     struct event_timer timer;
     const char *last_server, *last_reason;
     int16_t failure_rcode, failure_extended;
     bool malformed;
+    bool retried;        /* it was sent before, or waited in vain */
+    bool second_opinion; /* asked once more elsewhere after a server answered with a failure */
     uint8_t tries[UPSTREAM_SERVERS_MAX];
 };
 

@@ -1,0 +1,349 @@
+/*
+ * The engine's main thread: brings the workers up, waits for letters from the process that supervises it, and takes the
+ * workers down again, at the latest when the drain has lasted as long as it may.
+ */
+#include "engine/engine.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "engine/log_writer.h"
+#include "event/event.h"
+#include "guard/guard.h"
+#include "net/net.h"
+#include "tls/tls.h"
+#include "worker/worker.h"
+
+#define LOG_PATIENCE CLOCK_SECOND
+
+enum { REASON_SIZE = 256 };
+
+struct engine {
+    const struct engine_setup *setup;
+    struct event_loop *loop;
+    struct event_watch channel;
+    struct event_mailbox done;
+    struct event_timer deadline;
+    struct log_writer *log;
+    struct tls_trust *trust;
+    struct guard_access *access;
+    struct guard_connections *connections;
+    struct hash_key hash_key;
+    struct worker_socket *sockets;
+    struct worker *workers[METRICS_WORKERS_MAX];
+    unsigned worker_count;
+    bool ending;
+    char reason[REASON_SIZE]; /* why it cannot start */
+};
+
+static struct log *own_log(struct engine *engine)
+{
+    return log_writer_ring(engine->log, engine->setup->workers);
+}
+
+static void end_event(struct engine *engine)
+{
+    log_end(own_log(engine), clock_wall());
+    event_mailbox_post(log_writer_mailbox(engine->log));
+}
+
+static void send_letter(struct engine *engine, enum engine_letter letter, const char *text)
+{
+    uint8_t packet[1 + REASON_SIZE] = {(uint8_t)letter};
+    size_t size = strnlen(text, REASON_SIZE);
+    memcpy(packet + 1, text, size);
+    net_local_send(engine->setup->channel, span_of(packet, 1 + size), -1);
+}
+
+/* ---- the end ---- */
+
+static void stop_workers(struct engine *engine)
+{
+    for (unsigned i = 0; i < engine->worker_count; i++) {
+        worker_stop(engine->workers[i]);
+    }
+    engine->ending = true;
+    event_loop_stop(engine->loop);
+}
+
+static void on_deadline(struct event_timer *timer)
+{
+    stop_workers(container_of(timer, struct engine, deadline));
+}
+
+static void drain_workers(struct engine *engine)
+{
+    if (engine->ending) {
+        return;
+    }
+    engine->ending = true;
+    event_timer_set(engine->loop, &engine->deadline,
+                    event_now(engine->loop) + engine->setup->config->limits.drain_timeout);
+    for (unsigned i = 0; i < engine->worker_count; i++) {
+        worker_drain(engine->workers[i]);
+    }
+}
+
+static void on_worker_done(struct event_mailbox *mailbox)
+{
+    struct engine *engine = container_of(mailbox, struct engine, done);
+    for (unsigned i = 0; i < engine->worker_count; i++) {
+        if (!worker_is_done(engine->workers[i])) {
+            return;
+        }
+    }
+    event_loop_stop(engine->loop);
+}
+
+/* ---- letters ---- */
+
+static void redirect_log(struct engine *engine, int descriptor)
+{
+    if (descriptor >= 0) {
+        log_writer_redirect(engine->log, descriptor);
+    }
+}
+
+static void on_channel(struct event_watch *watch, unsigned readiness)
+{
+    (void)readiness;
+    struct engine *engine = container_of(watch, struct engine, channel);
+    uint8_t packet[1];
+    int passed;
+    int size = net_local_receive(watch->descriptor, packet, sizeof packet, &passed);
+    if (size == ERROR_AGAIN) {
+        return;
+    }
+    if (size <= 0 || packet[0] == ENGINE_STOP) {
+        stop_workers(engine);
+    } else if (packet[0] == ENGINE_DRAIN) {
+        drain_workers(engine);
+    } else if (packet[0] == ENGINE_LOG) {
+        redirect_log(engine, passed);
+    }
+}
+
+/* ---- coming up ---- */
+
+static int fail(struct engine *engine, int error, const char *what)
+{
+    snprintf(engine->reason, sizeof engine->reason, "%s: %s", what, error_text(error));
+    return error;
+}
+
+static int open_loop(struct engine *engine)
+{
+    int error = event_loop_open(&engine->loop);
+    if (error != 0) {
+        return fail(engine, error, "the event loop cannot be opened");
+    }
+    event_timer_init(&engine->deadline, on_deadline);
+    error = event_mailbox_open(engine->loop, &engine->done, on_worker_done);
+    if (error == 0) {
+        engine->channel.ready = on_channel;
+        error = event_watch_add(engine->loop, &engine->channel, engine->setup->channel, EVENT_READ);
+    }
+    return error == 0 ? 0 : fail(engine, error, "the event loop cannot watch its channel");
+}
+
+static int open_log(struct engine *engine)
+{
+    const struct engine_setup *setup = engine->setup;
+    struct log_writer_setup log = {
+        .level = setup->config->log.level,
+        .format = setup->config->log.format,
+        .rings = setup->workers + 1,
+        .descriptor = setup->log_descriptor,
+        .metrics = setup->metrics,
+    };
+    int error = log_writer_open(&log, &engine->log);
+    return error == 0 ? 0 : fail(engine, error, "the log cannot be opened");
+}
+
+static int build_trust(struct engine *engine)
+{
+    int error = tls_trust_build(engine->setup->authorities, &engine->trust);
+    if (error != 0) {
+        snprintf(engine->reason, sizeof engine->reason, "tls.ca: %s: %s", engine->setup->config->tls.ca,
+                 error == ERROR_NOT_FOUND ? "holds no certificate" : "holds a certificate that cannot be read");
+    }
+    return error;
+}
+
+static int build_guards(struct engine *engine)
+{
+    const struct config *config = engine->setup->config;
+    struct random random;
+    random_init(&random);
+    engine->hash_key = (struct hash_key){{random_u64(&random), random_u64(&random)}};
+    int error = guard_access_build(config->access.allow.items, config->access.allow.count, config->access.deny.items,
+                                   config->access.deny.count, &engine->access);
+    if (error == 0) {
+        error = guard_connections_open(engine->hash_key, (unsigned)config->limits.tcp_connections,
+                                       (unsigned)config->limits.tcp_connections_per_client, &engine->connections);
+    }
+    return error == 0 ? 0 : fail(engine, error, "the access lists cannot be built");
+}
+
+static int copy_sockets(struct engine *engine)
+{
+    const struct engine_setup *setup = engine->setup;
+    engine->sockets = calloc(setup->socket_count + 1, sizeof *engine->sockets);
+    if (engine->sockets == NULL) {
+        return fail(engine, ERROR_MEMORY, "the list of sockets");
+    }
+    for (size_t i = 0; i < setup->socket_count; i++) {
+        engine->sockets[i] =
+            (struct worker_socket){.descriptor = setup->sockets[i].descriptor, .udp = setup->sockets[i].udp};
+    }
+    return 0;
+}
+
+static int open_worker(struct engine *engine, unsigned number)
+{
+    const struct engine_setup *setup = engine->setup;
+    size_t first = 0, count = 0;
+    while (first < setup->socket_count && setup->sockets[first].worker != number) {
+        first++;
+    }
+    while (first + count < setup->socket_count && setup->sockets[first + count].worker == number) {
+        count++;
+    }
+    metrics_reset_gauges(&setup->metrics->worker[number]);
+    struct worker_setup worker = {
+        .number = number,
+        .workers = setup->workers,
+        .config = setup->config,
+        .upstream_count = setup->upstream_count,
+        .trust = engine->trust,
+        .access = engine->access,
+        .connections = engine->connections,
+        .hash_key = engine->hash_key,
+        .metrics = &setup->metrics->worker[number],
+        .sockets = engine->sockets + first,
+        .socket_count = count,
+        .log = log_writer_ring(engine->log, number),
+        .log_mailbox = log_writer_mailbox(engine->log),
+        .done_mailbox = &engine->done,
+    };
+    int error = worker_open(&worker, &engine->workers[number]);
+    if (error != 0) {
+        return fail(engine, error, "a worker cannot be opened");
+    }
+    engine->worker_count++;
+    return 0;
+}
+
+static int open_workers(struct engine *engine)
+{
+    for (unsigned i = 0; i < engine->setup->workers; i++) {
+        int error = open_worker(engine, i);
+        if (error != 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+static void log_listening(struct engine *engine)
+{
+    for (size_t i = 0; i < engine->setup->socket_count && engine->setup->sockets[i].worker == 0; i++) {
+        struct address local;
+        const struct engine_socket *socket = &engine->setup->sockets[i];
+        if (net_local_address(socket->descriptor, &local) == 0 &&
+            log_begin(own_log(engine), LOG_INFO, "listening")) {
+            log_address(own_log(engine), "address", &local, true);
+            log_text(own_log(engine), "transport", socket->udp ? "udp" : "tcp");
+            end_event(engine);
+        }
+    }
+}
+
+static void log_ready(struct engine *engine)
+{
+    if (log_begin(own_log(engine), LOG_INFO, "ready")) {
+        log_number(own_log(engine), "workers", engine->setup->workers);
+        log_number(own_log(engine), "upstreams", (int64_t)engine->setup->upstream_count);
+        end_event(engine);
+    }
+}
+
+static int start_threads(struct engine *engine)
+{
+    int error = log_writer_start(engine->log);
+    for (unsigned i = 0; i < engine->worker_count && error == 0; i++) {
+        error = worker_start(engine->workers[i]);
+    }
+    if (error != 0) {
+        return fail(engine, error, "a thread cannot be started");
+    }
+    log_listening(engine);
+    log_ready(engine);
+    send_letter(engine, ENGINE_READY, "");
+    return 0;
+}
+
+static int come_up(struct engine *engine)
+{
+    int (*const floors[])(struct engine *) = {open_loop,    open_log,     build_trust,  build_guards,
+                                              copy_sockets, open_workers, start_threads};
+    for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
+        int error = floors[i](engine);
+        if (error != 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* ---- going down ---- */
+
+static void go_down(struct engine *engine)
+{
+    if (engine->loop != NULL) {
+        stop_workers(engine);
+    }
+    for (unsigned i = 0; i < engine->worker_count; i++) {
+        worker_close(engine->workers[i]);
+    }
+    if (engine->log != NULL) {
+        log_writer_close(engine->log, LOG_PATIENCE);
+    }
+    free(engine->sockets);
+    if (engine->connections != NULL) {
+        guard_connections_close(engine->connections);
+    }
+    guard_access_free(engine->access);
+    tls_trust_free(engine->trust);
+    if (engine->loop != NULL) {
+        event_timer_clear(&engine->deadline);
+        event_mailbox_close(&engine->done);
+        event_watch_remove(&engine->channel);
+        event_loop_close(engine->loop);
+    }
+}
+
+int engine_run(const struct engine_setup *setup)
+{
+    signal(SIGPIPE, SIG_IGN);
+    struct engine *engine = calloc(1, sizeof *engine);
+    if (engine == NULL) {
+        return 1;
+    }
+    engine->setup = setup;
+    int error = come_up(engine);
+    if (error != 0) {
+        send_letter(engine, ENGINE_FAILED, engine->reason);
+    } else {
+        event_loop_run(engine->loop);
+    }
+    go_down(engine);
+    free(engine);
+    return error == 0 ? 0 : 1;
+}

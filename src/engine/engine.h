@@ -1,0 +1,46 @@
+/*
+ * The unprivileged process: worker threads, a thread that writes the log, and a main thread that listens to the process
+ * that started it. It gets everything as descriptors and memory: after its start it opens no file and binds no socket.
+ */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include <stddef.h>
+
+#include "base/bytes.h"
+#include "config/config.h"
+#include "metrics/metrics.h"
+
+/* A bound socket and the worker that it is for. */
+struct engine_socket {
+    int descriptor;
+    bool udp;
+    unsigned worker;
+};
+
+struct engine_setup {
+    const struct config *config;
+    size_t upstream_count; /* how many of the configuration's are used: the first ones */
+    unsigned workers;
+    const struct engine_socket *sockets; /* those of one worker side by side, in the order of the workers */
+    size_t socket_count;
+    struct metrics *metrics;
+    struct span authorities; /* the PEM text of tls.ca */
+    int log_descriptor;
+    int channel; /* packets from and to the supervising process */
+};
+
+/* Packets on the channel: one letter, and text behind it where one is named. */
+enum engine_letter {
+    ENGINE_READY = 'R',  /* from the engine: it serves */
+    ENGINE_FAILED = 'F', /* from the engine: it cannot start; the reason follows */
+    ENGINE_DRAIN = 'D',  /* to the engine: finish what waits, then end */
+    ENGINE_STOP = 'S',   /* to the engine: end now */
+    ENGINE_LOG = 'L',    /* to the engine: write the log to the descriptor that comes along */
+};
+
+/* Serves until it is told to end or the channel closes. Returns the exit code: 0 after an orderly end, 1 when it could
+ * not start (the channel has the reason). */
+int engine_run(const struct engine_setup *setup);
+
+#endif

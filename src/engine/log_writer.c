@@ -1,0 +1,209 @@
+/*
+ * The log's own thread. Lines of all rings are gathered and written in large pieces; what the descriptor refuses (a full
+ * disk, a reader that went away) is lost and counted, and the next lines are tried anew.
+ */
+#include "engine/log_writer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/memory.h"
+
+enum { RING_SIZE = 256 * 1024, GATHER_SIZE = 16 * 1024 };
+
+struct log_writer {
+    struct log_writer_setup setup;
+    struct event_loop *loop;
+    struct event_mailbox mailbox;
+    atomic_int descriptor;
+    atomic_bool ending;
+    bool started;
+    pthread_t thread;
+    uint8_t *memory;
+    uint64_t *dropped_before; /* of each ring */
+    uint64_t unwritten;       /* lines lost on the way out */
+    size_t gathered, gathered_lines;
+    char gather[GATHER_SIZE];
+    struct log ring[];
+};
+
+static size_t memory_size(const struct log_writer *writer)
+{
+    return (size_t)writer->setup.rings * RING_SIZE;
+}
+
+static void write_gathered(struct log_writer *writer)
+{
+    int descriptor = atomic_load(&writer->descriptor);
+    size_t done = 0;
+    while (done < writer->gathered) {
+        ssize_t count = write(descriptor, writer->gather + done, writer->gathered - done);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            writer->unwritten += writer->gathered_lines;
+            break;
+        }
+        done += (size_t)count;
+    }
+    writer->gathered = writer->gathered_lines = 0;
+}
+
+static void count_drops(struct log_writer *writer)
+{
+    uint64_t lost = writer->unwritten;
+    writer->unwritten = 0;
+    for (unsigned i = 0; i < writer->setup.rings; i++) {
+        uint64_t dropped = log_dropped(&writer->ring[i]);
+        lost += dropped - writer->dropped_before[i];
+        writer->dropped_before[i] = dropped;
+    }
+    struct metrics *metrics = writer->setup.metrics;
+    metrics_add(&metrics->worker[metrics->workers - 1].meter[METRICS_LOG_DROPPED], lost);
+}
+
+/* One event of each ring in turn, so that a loud worker does not silence the others. */
+static bool take_round(struct log_writer *writer)
+{
+    bool any = false;
+    for (unsigned i = 0; i < writer->setup.rings; i++) {
+        if (GATHER_SIZE - writer->gathered < LOG_LINE_MAX) {
+            write_gathered(writer);
+        }
+        size_t size = log_take(&writer->ring[i], writer->setup.format, writer->gather + writer->gathered);
+        writer->gathered += size;
+        writer->gathered_lines += size > 0;
+        any = any || size > 0;
+    }
+    return any;
+}
+
+static void on_letter(struct event_mailbox *mailbox)
+{
+    struct log_writer *writer = container_of(mailbox, struct log_writer, mailbox);
+    while (take_round(writer)) {
+    }
+    write_gathered(writer);
+    count_drops(writer);
+}
+
+static void *run(void *argument)
+{
+    struct log_writer *writer = argument;
+    while (!atomic_load(&writer->ending)) {
+        event_loop_turn(writer->loop, UINT64_MAX);
+    }
+    on_letter(&writer->mailbox);
+    return NULL;
+}
+
+static int open_loop(struct log_writer *writer)
+{
+    int error = event_loop_open(&writer->loop);
+    if (error == 0) {
+        error = event_mailbox_open(writer->loop, &writer->mailbox, on_letter);
+        if (error != 0) {
+            event_loop_close(writer->loop);
+        }
+    }
+    return error;
+}
+
+static int open_rings(struct log_writer *writer)
+{
+    void *memory;
+    int error = memory_open(memory_size(writer), &memory);
+    if (error != 0) {
+        return error;
+    }
+    writer->memory = memory;
+    writer->dropped_before = calloc(writer->setup.rings, sizeof *writer->dropped_before);
+    if (writer->dropped_before == NULL) {
+        memory_close(memory, memory_size(writer));
+        return ERROR_MEMORY;
+    }
+    for (unsigned i = 0; i < writer->setup.rings; i++) {
+        log_init(&writer->ring[i], writer->setup.level, writer->memory + (size_t)i * RING_SIZE, RING_SIZE);
+    }
+    return 0;
+}
+
+static void free_writer(struct log_writer *writer)
+{
+    event_mailbox_close(&writer->mailbox);
+    event_loop_close(writer->loop);
+    memory_close(writer->memory, memory_size(writer));
+    free(writer->dropped_before);
+    free(writer);
+}
+
+int log_writer_open(const struct log_writer_setup *setup, struct log_writer **out)
+{
+    size_t size = sizeof(struct log_writer) + setup->rings * sizeof(struct log);
+    struct log_writer *writer = aligned_alloc(64, (size + 63) / 64 * 64);
+    if (writer == NULL) {
+        return ERROR_MEMORY;
+    }
+    *writer = (struct log_writer){.setup = *setup};
+    atomic_init(&writer->descriptor, setup->descriptor);
+    int error = open_rings(writer);
+    if (error == 0) {
+        error = open_loop(writer);
+        if (error != 0) {
+            memory_close(writer->memory, memory_size(writer));
+            free(writer->dropped_before);
+        }
+    }
+    if (error != 0) {
+        free(writer);
+        return error;
+    }
+    *out = writer;
+    return 0;
+}
+
+int log_writer_start(struct log_writer *writer)
+{
+    if (pthread_create(&writer->thread, NULL, run, writer) != 0) {
+        return ERROR_SYSTEM;
+    }
+    writer->started = true;
+    return 0;
+}
+
+struct log *log_writer_ring(struct log_writer *writer, unsigned ring)
+{
+    return &writer->ring[ring];
+}
+
+struct event_mailbox *log_writer_mailbox(struct log_writer *writer)
+{
+    return &writer->mailbox;
+}
+
+void log_writer_redirect(struct log_writer *writer, int descriptor)
+{
+    atomic_store(&writer->descriptor, descriptor);
+}
+
+void log_writer_close(struct log_writer *writer, uint64_t patience)
+{
+    if (!writer->started) {
+        on_letter(&writer->mailbox);
+        free_writer(writer);
+        return;
+    }
+    atomic_store(&writer->ending, true);
+    event_mailbox_post(&writer->mailbox);
+    uint64_t until = clock_wall() + patience;
+    struct timespec limit = {.tv_sec = (time_t)(until / CLOCK_SECOND), .tv_nsec = (long)(until % CLOCK_SECOND)};
+    if (pthread_timedjoin_np(writer->thread, NULL, &limit) == 0) {
+        free_writer(writer);
+    }
+}

@@ -1,0 +1,67 @@
+/* What the doors of one worker have in common: their memory, the drain, the end. */
+#include "base/memory.h"
+#include "listen/internal.h"
+
+int listen_hall_open(const struct listen_options *options, const struct listen_surroundings *surroundings,
+                     struct listen_hall **out)
+{
+    void *memory;
+    int error = memory_open(sizeof(struct listen_hall), &memory);
+    if (error != 0) {
+        return error;
+    }
+    struct listen_hall *hall = memory;
+    hall->options = *options;
+    hall->around = *surroundings;
+    list_init(&hall->open);
+    error = slab_open(&hall->connections, sizeof(struct listen_connection), options->tcp_connections);
+    if (error != 0) {
+        memory_close(hall, sizeof *hall);
+        return error;
+    }
+    *out = hall;
+    return 0;
+}
+
+static void stop_accepting(struct listen_hall *hall)
+{
+    for (size_t i = 0; i < hall->tcp_count; i++) {
+        event_watch_remove(&hall->tcp[i].watch);
+        event_timer_clear(&hall->tcp[i].pause);
+    }
+}
+
+void listen_drain(struct listen_hall *hall)
+{
+    hall->draining = true;
+    stop_accepting(hall);
+    for (size_t i = 0; i < hall->udp_count; i++) {
+        event_watch_remove(&hall->udp[i].watch);
+    }
+    while (listen_close_idle(hall, METRICS_TCP_CLOSES_DRAIN)) {
+    }
+}
+
+bool listen_busy(const struct listen_hall *hall)
+{
+    return !list_empty(&hall->open);
+}
+
+void listen_hall_close(struct listen_hall *hall)
+{
+    stop_accepting(hall);
+    while (!list_empty(&hall->open)) {
+        listen_connection_close(container_of(hall->open.next, struct listen_connection, node),
+                                METRICS_TCP_CLOSES_DRAIN);
+    }
+    for (size_t i = 0; i < hall->udp_count; i++) {
+        struct listen_udp *udp = &hall->udp[i];
+        query_door_leave(hall->around.hall, &udp->door);
+        event_after_remove(&udp->flush);
+        net_udp_flush(udp->batch, udp->watch.descriptor);
+        event_watch_remove(&udp->watch);
+        net_udp_batch_close(udp->batch);
+    }
+    slab_close(&hall->connections);
+    memory_close(hall, sizeof *hall);
+}

@@ -1,0 +1,115 @@
+/* The command line. What it says wins over the environment and the file. */
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/error.h"
+#include "monitor/internal.h"
+
+enum { OPTION_LISTEN = 256, OPTION_UPSTREAM, OPTION_CHECK, OPTION_PRINT, OPTION_CONTROL, OPTION_VERSION, OPTION_HELP };
+
+static const struct option options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"listen", required_argument, NULL, OPTION_LISTEN},
+    {"upstream", required_argument, NULL, OPTION_UPSTREAM},
+    {"check", no_argument, NULL, OPTION_CHECK},
+    {"print-config", no_argument, NULL, OPTION_PRINT},
+    {"control", required_argument, NULL, OPTION_CONTROL},
+    {"version", no_argument, NULL, OPTION_VERSION},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+void complain(const char *format, ...)
+{
+    char text[1024];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "dnseal: %s\n", text);
+}
+
+void arguments_print_help(void)
+{
+    fputs("Usage: dnseal [OPTION]...\n"
+          "A DNS forwarder: plain DNS in over UDP and TCP, DNS over TLS out.\n"
+          "\n"
+          "  -c, --config FILE        read this file (default: /etc/dnseal/dnseal.yaml where it exists)\n"
+          "      --listen ADDR:PORT   serve this address over UDP and TCP; may be repeated\n"
+          "      --upstream URL       ask this server: tls://ADDRESS[:853]#NAME, or a preset (cloudflare,\n"
+          "                           google, quad9, adguard); may be repeated, in order of preference\n"
+          "      --check              check the configuration and exit\n"
+          "      --print-config       print the whole configuration that is in force and exit\n"
+          "      --control COMMAND    send a command to the dnseal that runs: status\n"
+          "      --version            print the version and what is built in, and exit\n"
+          "      --help               print this text and exit\n"
+          "\n"
+          "Exit codes: 0 clean stop, 1 start refused or failed (the reason is on standard error), 2 wrong usage.\n"
+          "Manual: dnseal(8), dnseal.yaml(5).\n",
+          stdout);
+}
+
+static int append(const char **list, size_t *count, const char *value, const char *option)
+{
+    if (*count == ARGUMENTS_LIST_MAX) {
+        complain("%s: given more than %d times", option, ARGUMENTS_LIST_MAX);
+        return ERROR_INVALID;
+    }
+    list[(*count)++] = value;
+    return 0;
+}
+
+static int set_action(struct arguments *arguments, enum arguments_action action)
+{
+    if (arguments->action != ACTION_RUN && arguments->action != action) {
+        complain("only one of --check, --print-config, --control, --version and --help can be given");
+        return ERROR_INVALID;
+    }
+    arguments->action = action;
+    return 0;
+}
+
+static int take_option(struct arguments *arguments, int option)
+{
+    switch (option) {
+    case 'c':
+        arguments->file = optarg;
+        return 0;
+    case OPTION_LISTEN:
+        return append(arguments->listen, &arguments->listen_count, optarg, "--listen");
+    case OPTION_UPSTREAM:
+        return append(arguments->upstream, &arguments->upstream_count, optarg, "--upstream");
+    case OPTION_CHECK:
+        return set_action(arguments, ACTION_CHECK);
+    case OPTION_PRINT:
+        return set_action(arguments, ACTION_PRINT_CONFIG);
+    case OPTION_CONTROL:
+        arguments->command = optarg;
+        return set_action(arguments, ACTION_CONTROL);
+    case OPTION_VERSION:
+        return set_action(arguments, ACTION_VERSION);
+    case OPTION_HELP:
+        return set_action(arguments, ACTION_HELP);
+    default:
+        return ERROR_INVALID; /* getopt_long has said what is wrong */
+    }
+}
+
+int arguments_read(int argc, char *const *argv, struct arguments *out)
+{
+    *out = (struct arguments){0};
+    optind = 1;
+    int option, error = 0;
+    while (error == 0 && (option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+        error = take_option(out, option);
+    }
+    if (error == 0 && optind < argc) {
+        complain("%s: this program takes options only", argv[optind]);
+        error = ERROR_INVALID;
+    }
+    if (error != 0) {
+        fputs("Try 'dnseal --help'.\n", stderr);
+    }
+    return error;
+}

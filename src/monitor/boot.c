@@ -1,0 +1,230 @@
+/*
+ * From words to open things: the configuration from all its sources, then log, authorities, meters and sockets. Whatever
+ * is missing refuses the start, by name and with a way out.
+ */
+#include "monitor/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "net/net.h"
+
+static const char default_file[] = "/etc/dnseal/dnseal.yaml";
+
+enum { FILE_MOST = 16 * 1024 * 1024 };
+
+/* ---- files ---- */
+
+static int read_descriptor(int descriptor, char **text, size_t *size)
+{
+    size_t capacity = 64 * 1024, used = 0;
+    char *buffer = malloc(capacity);
+    while (buffer != NULL) {
+        ssize_t count = read(descriptor, buffer + used, capacity - used);
+        if (count < 0 && errno == EINTR) {
+            continue;
+        }
+        if (count <= 0) {
+            *text = buffer;
+            *size = used;
+            return count == 0 ? 0 : error_from_errno(errno);
+        }
+        used += (size_t)count;
+        if (used == capacity) {
+            capacity *= 2;
+            char *larger = capacity <= FILE_MOST ? realloc(buffer, capacity) : NULL;
+            if (larger == NULL) {
+                break;
+            }
+            buffer = larger;
+        }
+    }
+    free(buffer);
+    *text = NULL;
+    return ERROR_MEMORY;
+}
+
+/* The whole file; the caller frees the text, which is NULL after an error. */
+static int read_file(const char *path, char **text, size_t *size)
+{
+    *text = NULL;
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) {
+        return error_from_errno(errno);
+    }
+    int error = read_descriptor(descriptor, text, size);
+    close(descriptor);
+    if (error != 0) {
+        free(*text);
+        *text = NULL;
+    }
+    return error;
+}
+
+/* ---- the configuration ---- */
+
+static void report_error(struct config_report *report, const char *line)
+{
+    (void)report;
+    complain("%s", line);
+}
+
+static struct config_report report = {.error = report_error};
+
+static int read_configuration_file(const struct arguments *arguments, struct boot *boot,
+                                   struct config_sources *sources)
+{
+    const char *path = arguments->file != NULL ? arguments->file : default_file;
+    size_t size;
+    int error = read_file(path, &boot->file_text, &size);
+    if (error == ERROR_NOT_FOUND && arguments->file == NULL) {
+        return 0;
+    }
+    if (error != 0) {
+        complain("%s: the configuration file cannot be read: %s", path, error_text(error));
+        return ERROR_INVALID;
+    }
+    sources->file = path;
+    sources->text = span_of(boot->file_text, size);
+    sources->file_read = true;
+    return 0;
+}
+
+static struct config_sources sources_of(const struct arguments *arguments, char *const *environment)
+{
+    return (struct config_sources){
+        .environment = environment,
+        .listen = arguments->listen,
+        .listen_count = arguments->listen_count,
+        .upstream = arguments->upstream,
+        .upstream_count = arguments->upstream_count,
+    };
+}
+
+int boot_configure(struct boot *boot, const struct arguments *arguments, char *const *environment)
+{
+    struct config_sources sources = sources_of(arguments, environment);
+    int error = read_configuration_file(arguments, boot, &sources);
+    return error == 0 ? config_build(&sources, &report, &boot->config) : error;
+}
+
+int boot_check(struct boot *boot, const struct arguments *arguments)
+{
+    struct config_sources sources = sources_of(arguments, NULL);
+    sources.file = arguments->file != NULL ? arguments->file : default_file;
+    return config_check(boot->config, &sources, &report);
+}
+
+/* ---- what a run opens ---- */
+
+int boot_open_log(const struct config *config)
+{
+    if (strcmp(config->log.target, "stderr") == 0) {
+        return fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    }
+    if (strcmp(config->log.target, "stdout") == 0) {
+        return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+    }
+    return open(config->log.target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+}
+
+static int open_log(struct boot *boot)
+{
+    boot->log_descriptor = boot_open_log(boot->config);
+    if (boot->log_descriptor < 0) {
+        complain("log.target: %s: cannot be opened: %s", boot->config->log.target, strerror(errno));
+        return ERROR_INVALID;
+    }
+    return journal_open(&boot->journal, boot->config->log.level, boot->config->log.format, boot->log_descriptor);
+}
+
+static int read_authorities(struct boot *boot)
+{
+    int error = read_file(boot->config->tls.ca, &boot->authorities, &boot->authorities_size);
+    if (error != 0) {
+        complain("tls.ca: %s: cannot be read: %s (on Debian: apt-get install ca-certificates)", boot->config->tls.ca,
+                 error_text(error));
+    }
+    return error;
+}
+
+static int count_workers(struct boot *boot)
+{
+    cpu_set_t usable;
+    boot->workers = (unsigned)boot->config->workers;
+    if (boot->workers == 0) {
+        int cores = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 1;
+        boot->workers = cores < METRICS_WORKERS_MAX ? (unsigned)cores : METRICS_WORKERS_MAX;
+    }
+    return 0;
+}
+
+/* Servers that only a preset named are left out where no route leads to them, unless none would be left. */
+static int choose_upstreams(struct boot *boot)
+{
+    struct config *config = boot->config;
+    size_t kept = 0;
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        struct config_upstream upstream = config->upstreams[i];
+        if (!upstream.optional || net_has_route(&upstream.address)) {
+            config->upstreams[i] = config->upstreams[kept];
+            config->upstreams[kept++] = upstream;
+        }
+    }
+    boot->upstreams_used = kept > 0 ? kept : config->upstream_count;
+    return 0;
+}
+
+static int open_metrics(struct boot *boot)
+{
+    int error = metrics_open(boot->workers, &boot->metrics, &boot->metrics_descriptor);
+    if (error != 0) {
+        complain("the meters cannot be opened: %s", error_text(error));
+        return error;
+    }
+    for (size_t i = 0; i < boot->upstreams_used; i++) {
+        metrics_label_upstream(boot->metrics, i, boot->config->upstreams[i].label);
+    }
+    return 0;
+}
+
+static int resolve_identity(struct boot *boot)
+{
+    return privileges_resolve(boot->config->user, &boot->identity);
+}
+
+int boot_open(struct boot *boot)
+{
+    int (*const steps[])(struct boot *) = {resolve_identity, open_log,         read_authorities, count_workers,
+                                           choose_upstreams, open_metrics,     sockets_open};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        int error = steps[i](boot);
+        if (error != 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+void boot_close(struct boot *boot)
+{
+    sockets_close(boot);
+    if (boot->metrics != NULL) {
+        metrics_close(boot->metrics, boot->metrics_descriptor);
+    }
+    if (boot->journal.ring != NULL) {
+        journal_close(&boot->journal);
+    }
+    if (boot->log_descriptor > 0) {
+        close(boot->log_descriptor);
+    }
+    free(boot->authorities);
+    free(boot->file_text);
+    config_free(boot->config);
+}

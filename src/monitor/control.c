@@ -1,0 +1,243 @@
+/*
+ * The control socket, both ends. A command is one packet; its answer is a head packet with the answer's size and status,
+ * then the text in packets. The file is of mode 0600: who may open it may ask.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "monitor/internal.h"
+#include "net/net.h"
+
+enum { COMMAND_SIZE = 256, PACKET_SIZE = 16 * 1024, ANSWER_MOST = 4 * 1024 * 1024, PATIENCE_MS = 5000 };
+
+struct head {
+    uint32_t size;
+    uint32_t status; /* the exit code of the other end */
+};
+
+struct control {
+    struct boot *boot;
+    struct event_loop *loop;
+    struct event_watch watch, client; /* one client at a time */
+    char *path;
+};
+
+/* ---- answers ---- */
+
+struct text {
+    struct metrics_sink sink;
+    char *bytes;
+    size_t size;
+};
+
+static void append(struct metrics_sink *sink, struct span piece)
+{
+    struct text *text = container_of(sink, struct text, sink);
+    if (text->size + piece.size <= ANSWER_MOST) {
+        memcpy(text->bytes + text->size, piece.data, piece.size);
+        text->size += piece.size;
+    }
+}
+
+static uint32_t answer(struct control *control, const char *command, struct text *text)
+{
+    if (strcmp(command, "status") == 0) {
+        metrics_text(control->boot->metrics, &text->sink);
+        return 0;
+    }
+    static const char unknown[] = "unknown command; known are: status\n";
+    append(&text->sink, span_text(unknown));
+    return 2;
+}
+
+static void send_answer(int descriptor, const struct text *text, uint32_t status)
+{
+    struct head head = {.size = (uint32_t)text->size, .status = status};
+    int error = net_local_send(descriptor, span_of(&head, sizeof head), -1);
+    for (size_t sent = 0; sent < text->size && error == 0;) {
+        size_t piece = text->size - sent < PACKET_SIZE ? text->size - sent : PACKET_SIZE;
+        error = net_local_send(descriptor, span_of(text->bytes + sent, piece), -1);
+        sent += piece;
+    }
+}
+
+static void on_command(struct event_watch *watch, unsigned readiness)
+{
+    (void)readiness;
+    struct control *control = container_of(watch, struct control, client);
+    char command[COMMAND_SIZE] = "";
+    int descriptor = watch->descriptor;
+    int size = net_local_receive(descriptor, (uint8_t *)command, sizeof command - 1, NULL);
+    if (size == ERROR_AGAIN) {
+        return;
+    }
+    struct text text = {.sink.write = append, .bytes = malloc(ANSWER_MOST)};
+    if (size > 0 && text.bytes != NULL) {
+        uint32_t status = answer(control, command, &text);
+        send_answer(descriptor, &text, status);
+    }
+    free(text.bytes);
+    event_watch_remove(watch);
+    net_close(descriptor);
+}
+
+static void drop_client(struct control *control)
+{
+    if (control->client.loop != NULL) {
+        int descriptor = control->client.descriptor;
+        event_watch_remove(&control->client);
+        net_close(descriptor);
+    }
+}
+
+/* A new client takes the place of one that says nothing. */
+static void on_client(struct event_watch *watch, unsigned readiness)
+{
+    (void)readiness;
+    struct control *control = container_of(watch, struct control, watch);
+    int descriptor;
+    if (net_local_accept(watch->descriptor, &descriptor) != 0) {
+        return;
+    }
+    drop_client(control);
+    control->client.ready = on_command;
+    if (event_watch_add(control->loop, &control->client, descriptor, EVENT_READ) != 0) {
+        net_close(descriptor);
+    }
+}
+
+/* ---- the listening end ---- */
+
+/* The directory of the default path is ours to make. */
+static void make_directory(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *directory = slash != NULL ? strndup(path, (size_t)(slash - path)) : NULL;
+    if (directory != NULL && directory[0] != '\0') {
+        mkdir(directory, 0755);
+    }
+    free(directory);
+}
+
+static bool is_default(const char *path)
+{
+    return strcmp(path, CONFIG_CONTROL_SOCKET) == 0;
+}
+
+static int refuse(struct boot *boot, int error)
+{
+    const char *path = boot->config->control.socket;
+    if (!is_default(path)) {
+        complain("control.socket: %s: %s", path, error_text(error));
+        return error;
+    }
+    if (log_begin(&boot->journal.log, LOG_WARNING, "control_off")) {
+        log_text(&boot->journal.log, "path", path);
+        log_text(&boot->journal.log, "reason", error_text(error));
+        log_text(&boot->journal.log, "hint", "name a path that can be written in control.socket, or \"\" for none");
+        journal_end(&boot->journal);
+    }
+    return 0;
+}
+
+int control_open(struct boot *boot, struct event_loop *loop, struct control **out)
+{
+    *out = NULL;
+    const char *path = boot->config->control.socket;
+    if (path[0] == '\0') {
+        return 0;
+    }
+    if (is_default(path)) {
+        make_directory(path);
+    }
+    int descriptor;
+    int error = net_local_listen(path, &descriptor);
+    if (error != 0) {
+        return refuse(boot, error);
+    }
+    struct control *control = calloc(1, sizeof *control);
+    if (control == NULL) {
+        net_close(descriptor);
+        return ERROR_MEMORY;
+    }
+    *control = (struct control){.boot = boot, .loop = loop, .path = strdup(path), .watch.ready = on_client};
+    error = event_watch_add(loop, &control->watch, descriptor, EVENT_READ);
+    if (error != 0) {
+        net_close(descriptor);
+        free(control->path);
+        free(control);
+        return error;
+    }
+    *out = control;
+    return 0;
+}
+
+void control_close(struct control *control)
+{
+    if (control == NULL) {
+        return;
+    }
+    drop_client(control);
+    int descriptor = control->watch.descriptor;
+    event_watch_remove(&control->watch);
+    net_close(descriptor);
+    unlink(control->path);
+    free(control->path);
+    free(control);
+}
+
+/* ---- the asking end ---- */
+
+static int receive(int descriptor, void *out, size_t size)
+{
+    struct pollfd ready = {.fd = descriptor, .events = POLLIN};
+    int count;
+    do {
+        count = poll(&ready, 1, PATIENCE_MS);
+    } while (count < 0 && errno == EINTR);
+    return count == 1 ? net_local_receive(descriptor, out, size, NULL) : ERROR_TIMEOUT;
+}
+
+static int print_answer(int descriptor)
+{
+    struct head head;
+    if (receive(descriptor, &head, sizeof head) != sizeof head) {
+        complain("the running dnseal did not answer");
+        return 1;
+    }
+    static char packet[PACKET_SIZE];
+    for (size_t left = head.size; left > 0;) {
+        int size = receive(descriptor, packet, sizeof packet);
+        if (size <= 0 || (size_t)size > left) {
+            complain("the running dnseal broke off its answer");
+            return 1;
+        }
+        fwrite(packet, 1, (size_t)size, head.status == 0 ? stdout : stderr);
+        left -= (size_t)size;
+    }
+    return (int)head.status;
+}
+
+int control_send(const char *path, const char *command)
+{
+    if (path[0] == '\0') {
+        complain("control.socket is switched off in this configuration");
+        return 1;
+    }
+    int descriptor;
+    int error = net_local_connect(path, &descriptor);
+    if (error != 0) {
+        complain("%s: no dnseal can be reached there: %s", path, error_text(error));
+        return 1;
+    }
+    error = net_local_send(descriptor, span_text(command), -1);
+    int code = error == 0 ? print_answer(descriptor) : 1;
+    net_close(descriptor);
+    return code;
+}

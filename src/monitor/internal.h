@@ -1,0 +1,131 @@
+/*
+ * What the files of the monitor share.
+ *
+ * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c (the
+ * monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), control.c (the control socket,
+ * both ends), supervise.c (the engine's life), monitor.c (what was asked for).
+ */
+#ifndef MONITOR_INTERNAL_H
+#define MONITOR_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#include "base/log.h"
+#include "config/config.h"
+#include "engine/engine.h"
+#include "event/event.h"
+#include "metrics/metrics.h"
+
+enum { ARGUMENTS_LIST_MAX = 64 };
+
+/* ---- arguments.c ---- */
+
+enum arguments_action { ACTION_RUN, ACTION_CHECK, ACTION_PRINT_CONFIG, ACTION_CONTROL, ACTION_VERSION, ACTION_HELP };
+
+struct arguments {
+    enum arguments_action action;
+    const char *file;    /* NULL when none was named */
+    const char *command; /* of ACTION_CONTROL */
+    const char *listen[ARGUMENTS_LIST_MAX];
+    size_t listen_count;
+    const char *upstream[ARGUMENTS_LIST_MAX];
+    size_t upstream_count;
+};
+
+/* Reads the command line. ERROR_INVALID after a message on standard error. */
+int arguments_read(int argc, char *const *argv, struct arguments *out);
+void arguments_print_help(void);
+
+/* ---- privileges.c ---- */
+
+struct identity {
+    bool change; /* to the ids below */
+    bool keeps_root;
+    uid_t user;
+    gid_t group;
+};
+
+/* Whom the engine becomes, from the option `user`. ERROR_INVALID after a message on standard error. */
+int privileges_resolve(const char *user, struct identity *out);
+
+/* Gives up, for good, whatever this process may do beyond an ordinary user. Aborts where the system refuses. */
+void privileges_drop(const struct identity *identity);
+
+/* Closes every descriptor of the process that is not in the list (which is sorted by this). */
+void privileges_close_other_descriptors(int *kept, size_t count);
+
+/* ---- journal.c ---- */
+
+struct journal {
+    struct log log;
+    enum log_format format;
+    int descriptor;
+    uint8_t *ring;
+};
+
+int journal_open(struct journal *journal, enum log_level level, enum log_format format, int descriptor);
+void journal_close(struct journal *journal);
+
+/* Ends the open event and writes it. A descriptor that would block loses the line: the monitor never waits. */
+void journal_end(struct journal *journal);
+
+/* ---- boot.c ---- */
+
+/* All that a run needs, opened. */
+struct boot {
+    struct config *config;
+    size_t upstreams_used; /* the first ones of the configuration's list */
+    unsigned workers;
+    struct identity identity;
+    char *file_text;
+    char *authorities; /* the text of tls.ca */
+    size_t authorities_size;
+    int log_descriptor;
+    struct journal journal;
+    struct engine_socket *sockets;
+    size_t socket_count;
+    struct metrics *metrics;
+    int metrics_descriptor;
+};
+
+/* Builds the configuration from all its sources. ERROR_INVALID after messages on standard error. */
+int boot_configure(struct boot *boot, const struct arguments *arguments, char *const *environment);
+
+/* --check: what can be known without starting. */
+int boot_check(struct boot *boot, const struct arguments *arguments);
+
+/* Opens log, authorities, meters and sockets, in this order. An error after a message on standard error. */
+int boot_open(struct boot *boot);
+void boot_close(struct boot *boot);
+
+/* A new descriptor for log.target, or -1 with errno set. */
+int boot_open_log(const struct config *config);
+
+/* ---- sockets.c ---- */
+
+/* Binds what is configured, once a worker; a message on standard error names what cannot be bound, and why. */
+int sockets_open(struct boot *boot);
+void sockets_close(struct boot *boot);
+
+/* ---- control.c ---- */
+
+struct control;
+
+/* Listens at control.socket. A default path that cannot be had is told in the log and done without. */
+int control_open(struct boot *boot, struct event_loop *loop, struct control **out);
+void control_close(struct control *control);
+
+/* The other end: sends a command to a running dnseal and prints its answer. Returns the exit code. */
+int control_send(const char *path, const char *command);
+
+/* ---- supervise.c ---- */
+
+/* Runs the engine until the program is told to stop. Returns the exit code. */
+int supervise(struct boot *boot);
+
+/* A complaint on standard error: "dnseal: …". */
+__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
+
+#endif

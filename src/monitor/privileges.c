@@ -1,0 +1,114 @@
+/*
+ * Who the engine becomes. The monitor keeps the rights it was started with; the engine loses them before it reads the
+ * first byte of a stranger, and cannot get them back.
+ */
+#include <cap-ng.h>
+#include <errno.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "monitor/internal.h"
+
+static int find_user(const char *name, struct identity *out)
+{
+    struct passwd *entry = getpwnam(name);
+    if (entry == NULL) {
+        return ERROR_NOT_FOUND;
+    }
+    *out = (struct identity){.change = true, .user = entry->pw_uid, .group = entry->pw_gid};
+    return 0;
+}
+
+static int resolve_as_root(const char *user, struct identity *out)
+{
+    if (user[0] == '\0') {
+        out->keeps_root = true;
+        return 0;
+    }
+    if (strcmp(user, "auto") == 0) {
+        if (find_user("dnseal", out) == 0 || find_user("nobody", out) == 0) {
+            return 0;
+        }
+        complain("user: there is neither a user dnseal nor a user nobody: create one (useradd --system dnseal) or "
+                 "name another");
+        return ERROR_INVALID;
+    }
+    if (find_user(user, out) != 0) {
+        complain("user: %s: there is no such user: create it (useradd --system %s) or name another", user, user);
+        return ERROR_INVALID;
+    }
+    return 0;
+}
+
+static int resolve_as_ordinary_user(const char *user, struct identity *out)
+{
+    if (user[0] == '\0' || strcmp(user, "auto") == 0) {
+        return 0;
+    }
+    struct identity wanted;
+    if (find_user(user, &wanted) == 0 && wanted.user == geteuid()) {
+        return 0;
+    }
+    out->change = false;
+    complain("user: %s: only root can change the user: start dnseal as root or as that user, or leave the option out",
+             user);
+    return ERROR_INVALID;
+}
+
+int privileges_resolve(const char *user, struct identity *out)
+{
+    *out = (struct identity){0};
+    return geteuid() == 0 ? resolve_as_root(user, out) : resolve_as_ordinary_user(user, out);
+}
+
+static void insist(bool done, const char *what)
+{
+    if (!done) {
+        complain("the engine cannot give up its privileges: %s: %s", what, strerror(errno));
+        abort();
+    }
+}
+
+void privileges_drop(const struct identity *identity)
+{
+    if (identity->change) {
+        insist(setgroups(0, NULL) == 0, "setgroups");
+        insist(setresgid(identity->group, identity->group, identity->group) == 0, "setresgid");
+        insist(setresuid(identity->user, identity->user, identity->user) == 0, "setresuid");
+    }
+    if (!identity->keeps_root) {
+        capng_clear(CAPNG_SELECT_ALL);
+        insist(capng_apply(CAPNG_SELECT_CAPS) == 0, "capset");
+        insist(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0, "ambient capabilities");
+    }
+    insist(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+}
+
+static int compare_descriptors(const void *a, const void *b)
+{
+    const int *left = a, *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
+void privileges_close_other_descriptors(int *kept, size_t count)
+{
+    enum { FIRST = 3 }; /* standard streams stay */
+    qsort(kept, count, sizeof *kept, compare_descriptors);
+    unsigned from = FIRST;
+    for (size_t i = 0; i < count; i++) {
+        if (kept[i] < FIRST) {
+            continue;
+        }
+        if ((unsigned)kept[i] > from) {
+            close_range(from, (unsigned)kept[i] - 1, 0);
+        }
+        from = (unsigned)kept[i] + 1;
+    }
+    close_range(from, ~0U, 0);
+}

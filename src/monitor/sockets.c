@@ -1,0 +1,141 @@
+/*
+ * Every listening socket, one for each worker. Workers share an address by SO_REUSEPORT, which would also let a second
+ * dnseal slip in beside the first: so each address is first bound alone.
+ */
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "monitor/internal.h"
+#include "net/net.h"
+
+enum { BACKLOG = 1024, UDP_BUFFER = 4 * 1024 * 1024, UDP_BUFFER_LEAST = 1024 * 1024 };
+
+/* How long an address may stay taken: an engine that lost its monitor needs a moment to go. */
+#define TAKEN_PATIENCE CLOCK_SECOND
+#define TAKEN_STEP     (20 * CLOCK_MILLISECOND)
+
+static int bind_one(const struct address *address, bool udp, bool share, int *descriptor, size_t *granted)
+{
+    return udp ? net_udp_bind(address, share, UDP_BUFFER, descriptor, granted)
+               : net_tcp_listen(address, share, BACKLOG, descriptor);
+}
+
+static int bind_alone(const struct address *address, bool udp)
+{
+    for (uint64_t waited = 0;; waited += TAKEN_STEP) {
+        int descriptor;
+        size_t granted;
+        int error = bind_one(address, udp, false, &descriptor, &granted);
+        if (error == 0) {
+            net_close(descriptor);
+        }
+        if (error != ERROR_ADDRESS_IN_USE || waited >= TAKEN_PATIENCE) {
+            return error;
+        }
+        struct timespec step = {.tv_nsec = (long)TAKEN_STEP};
+        nanosleep(&step, NULL);
+    }
+}
+
+static const char *way_out(int error)
+{
+    switch (error) {
+    case ERROR_PERMISSION:
+        return "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or choose another port with --listen";
+    case ERROR_ADDRESS_IN_USE:
+        return "another program serves there ('ss -lntup' names it): stop it, or choose another address with --listen";
+    case ERROR_ADDRESS_MISSING:
+        return "'ip address' shows the addresses of this machine";
+    case ERROR_UNSUPPORTED:
+        return "this system has no IPv6: leave the address out";
+    default:
+        return "choose another address with --listen";
+    }
+}
+
+static int refuse(const struct address *address, bool udp, int error)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    address_format(address, true, text);
+    complain("cannot listen on %s (%s): %s: %s", text, udp ? "udp" : "tcp", error_text(error), way_out(error));
+    return error;
+}
+
+static void warn_of_small_buffer(struct boot *boot, const struct address *address, size_t granted)
+{
+    if (granted < UDP_BUFFER_LEAST && log_begin(&boot->journal.log, LOG_WARNING, "small_buffer")) {
+        log_address(&boot->journal.log, "address", address, true);
+        log_number(&boot->journal.log, "bytes", (int64_t)granted);
+        log_text(&boot->journal.log, "hint", "bursts may be lost: set net.core.rmem_max to 4194304 or start as root");
+        journal_end(&boot->journal);
+    }
+}
+
+static int open_socket(struct boot *boot, const struct address *address, bool udp, unsigned worker)
+{
+    int descriptor;
+    size_t granted = UDP_BUFFER;
+    int error = bind_one(address, udp, true, &descriptor, &granted);
+    if (error != 0) {
+        return refuse(address, udp, error);
+    }
+    if (worker == 0 && udp) {
+        warn_of_small_buffer(boot, address, granted);
+    }
+    boot->sockets[boot->socket_count++] = (struct engine_socket){.descriptor = descriptor, .udp = udp, .worker = worker};
+    return 0;
+}
+
+static int open_sockets_of_worker(struct boot *boot, unsigned worker)
+{
+    int error = 0;
+    for (size_t i = 0; i < boot->config->listen_count && error == 0; i++) {
+        const struct config_listen *listen = &boot->config->listen[i];
+        if (listen->udp) {
+            error = open_socket(boot, &listen->address, true, worker);
+        }
+        if (listen->tcp && error == 0) {
+            error = open_socket(boot, &listen->address, false, worker);
+        }
+    }
+    return error;
+}
+
+static int check_addresses(const struct config *config)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listen[i];
+        int error = listen->udp ? bind_alone(&listen->address, true) : 0;
+        if (error != 0) {
+            return refuse(&listen->address, true, error);
+        }
+        error = listen->tcp ? bind_alone(&listen->address, false) : 0;
+        if (error != 0) {
+            return refuse(&listen->address, false, error);
+        }
+    }
+    return 0;
+}
+
+int sockets_open(struct boot *boot)
+{
+    boot->sockets = calloc(2 * boot->config->listen_count * boot->workers, sizeof *boot->sockets);
+    if (boot->sockets == NULL) {
+        return ERROR_MEMORY;
+    }
+    int error = check_addresses(boot->config);
+    for (unsigned worker = 0; worker < boot->workers && error == 0; worker++) {
+        error = open_sockets_of_worker(boot, worker);
+    }
+    return error;
+}
+
+void sockets_close(struct boot *boot)
+{
+    for (size_t i = 0; i < boot->socket_count; i++) {
+        net_close(boot->sockets[i].descriptor);
+    }
+    free(boot->sockets);
+}

@@ -1,0 +1,156 @@
+/*
+ * What the files of the back door share. A pool has servers in order of preference; a server has at most one link for
+ * new questions and some that only wait for their last answers; a question is out as up to four attempts, each in a
+ * slot of a link.
+ *
+ * Files, from the bottom up: link.c (slots, ids, one stream), server.c (connecting, back-off, health),
+ * choose.c (which server next), pool.c (a question's way).
+ */
+#ifndef UPSTREAM_INTERNAL_H
+#define UPSTREAM_INTERNAL_H
+
+#include "base/clock.h"
+#include "upstream/upstream.h"
+
+/* Links of one server that may exist at a time: the one in use, and retired ones that wait for answers. */
+enum { UPSTREAM_LINKS = 4 };
+
+/* A failing server is looked at again no later than this while there are questions, whoever answers them. */
+#define UPSTREAM_RETRY_WITH_TRAFFIC (4 * CLOCK_SECOND)
+
+/* Links in a row that closed under their questions without a single answer, from which on a server counts as failing. */
+enum { UPSTREAM_FRUITLESS_LINKS = 2 };
+
+/* An id on its way. Its low bits are its place in the table, so that an answer finds it without a search. */
+struct upstream_slot {
+    struct upstream_attempt *attempt; /* NULL with `reserved`: nobody waits any more, but the answer may still come */
+    uint16_t id;
+    bool reserved;
+};
+
+enum upstream_link_state { UPSTREAM_LINK_CONNECTING, UPSTREAM_LINK_OPEN, UPSTREAM_LINK_RETIRED };
+
+struct upstream_link {
+    struct stream stream;
+    struct upstream_server *server;
+    enum upstream_link_state state;
+    struct list node;     /* in the server's list of retired links */
+    struct list attempts; /* in flight, oldest first */
+    unsigned in_flight;
+    bool answered; /* something came back since it opened */
+    uint64_t started_at;
+    uint64_t records_counted;
+    struct event_timer timer; /* of connecting */
+    unsigned free_count;
+    uint16_t *free;              /* numbers of unreserved slots, in random order */
+    struct upstream_slot *slots; /* pool->slot_count of them */
+};
+
+enum upstream_health { UPSTREAM_UNKNOWN, UPSTREAM_UP, UPSTREAM_DOWN };
+
+struct upstream_server {
+    struct upstream_pool *pool;
+    struct upstream_server_options options;
+    struct metrics_upstream *metrics;
+    size_t index;
+    struct upstream_link *link; /* connecting or open, NULL while there is none */
+    struct list retired;
+    struct list waiting; /* questions for `link` */
+    bool failing;        /* the last connection did not come about, or the last ones gave nothing */
+    bool handshake_failing; /* it was TLS that failed, not TCP */
+    unsigned fruitless;  /* links in a row without an answer */
+    enum upstream_health health;
+    const char *reason; /* static word for the last failure, NULL before one */
+    uint64_t last_attempt_at, retry_at, backoff, logged_at;
+    uint64_t handshakes_until; /* the moment up to which the budget of handshakes is spent */
+    struct event_timer retry;
+};
+
+struct upstream_pool {
+    struct upstream_options options;
+    struct upstream_surroundings around;
+    struct slab links;
+    unsigned slot_count; /* of a link, a power of two */
+    size_t failing;      /* servers */
+    struct list waiting; /* questions that no server takes now */
+    size_t server_count;
+    struct upstream_server server[UPSTREAM_SERVERS_MAX];
+};
+
+static inline void upstream_count(struct upstream_server *server, enum metrics_upstream_meter meter)
+{
+    metrics_add(&server->metrics->meter[meter], 1);
+}
+
+/* ---- link.c ---- */
+
+/* The word for an error of a stream, for logs and extended errors. */
+const char *upstream_reason_word(int error, const struct tls_failure *failure);
+
+/* Begins a connection to the server and makes it the server's link. */
+int upstream_link_open(struct upstream_server *server);
+
+/* Whether one more question may be sent on it. A link whose ids are used up is retired here. */
+bool upstream_link_has_room(struct upstream_link *link);
+
+/* Sends the question as this attempt. False when the stream takes no more. */
+bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask, struct upstream_attempt *attempt);
+
+/* Nobody waits for this attempt any more; its id stays reserved. */
+void upstream_attempt_abandon(struct upstream_attempt *attempt);
+
+/* No new questions; closed as soon as none is in flight. */
+void upstream_link_retire(struct upstream_link *link, enum metrics_upstream_meter reason);
+
+/* Closes and frees; its questions must be gone. */
+void upstream_link_free(struct upstream_link *link);
+
+/* ---- server.c ---- */
+
+void upstream_server_init(struct upstream_server *server, struct upstream_pool *pool, size_t index);
+
+/* Sees to it that a link comes about: now, or as soon as back-off and budget allow. After a failure the distance to the
+ * last attempt is the back-off's, but not more than `most` nanoseconds. */
+void upstream_server_connect(struct upstream_server *server, uint64_t most);
+
+/* What a link tells its server. */
+void upstream_server_opened(struct upstream_server *server, struct upstream_link *link);
+void upstream_server_failed(struct upstream_server *server, int error, const struct tls_failure *failure,
+                            const char *reason);
+
+/* The server's link is gone: what waits for it needs another. */
+void upstream_server_unlinked(struct upstream_server *server);
+
+/* Sends what waits for the server's link, as far as there is room. */
+void upstream_server_send_waiting(struct upstream_server *server);
+
+/* ---- choose.c ---- */
+
+/* The server for the next attempt, or NULL when none is fit. */
+struct upstream_server *upstream_choose(struct upstream_pool *pool, const struct upstream_ask *ask);
+
+/* Whether a healthy server is left that has not seen the question. */
+bool upstream_has_untried(const struct upstream_pool *pool, const struct upstream_ask *ask);
+
+/* Whether some server may still be asked. */
+bool upstream_has_tries(const struct upstream_pool *pool, const struct upstream_ask *ask);
+
+/* ---- pool.c ---- */
+
+/* Finds the question a place: on a link, before one, or in the pool's waiting list. It is in none when this is called. */
+void upstream_place(struct upstream_ask *ask);
+
+/* Places every question that the pool keeps. */
+void upstream_place_waiting(struct upstream_pool *pool);
+
+/* Sends on the server's link; false when the link takes no more. */
+bool upstream_send(struct upstream_ask *ask, struct upstream_server *server);
+
+/* What becomes of an attempt: its link is gone (the attempt is already off it); its answer breaks the format; its
+ * answer came (the attempt is already off the link). */
+void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server, const char *reason);
+void upstream_attempt_malformed(struct upstream_attempt *attempt);
+void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server *server,
+                               const struct dns_answer *answer);
+
+#endif

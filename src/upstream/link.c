@@ -1,0 +1,359 @@
+/*
+ * One link: a stream to a server, and the table of ids that are out on it. An id is never given to a second question
+ * while an answer to the first may still come: what was given up stays reserved until it is answered or the link
+ * closes. Answers count only on the link that carried their question (RFC 5452, 9.1; RFC 7858, 3.3).
+ */
+#include <assert.h>
+
+#include "base/error.h"
+#include "upstream/internal.h"
+
+/* ---- ids ---- */
+
+static void fill_slots(struct upstream_link *link)
+{
+    unsigned count = link->server->pool->slot_count;
+    for (unsigned i = 0; i < count; i++) {
+        link->slots[i] = (struct upstream_slot){0};
+        link->free[i] = (uint16_t)i;
+    }
+    link->free_count = count;
+}
+
+/* A free slot, drawn by chance, and an id with random high bits: 16 unpredictable bits in all. */
+static uint16_t reserve_slot(struct upstream_link *link, struct upstream_attempt *attempt)
+{
+    struct upstream_pool *pool = link->server->pool;
+    uint32_t draw = random_below(pool->around.random, link->free_count);
+    uint16_t number = link->free[draw];
+    link->free[draw] = link->free[--link->free_count];
+    uint16_t high = (uint16_t)(random_u16(pool->around.random) & ~(pool->slot_count - 1));
+    link->slots[number] = (struct upstream_slot){
+        .attempt = attempt,
+        .id = (uint16_t)(high | number),
+        .reserved = true,
+    };
+    return number;
+}
+
+static void free_slot(struct upstream_link *link, uint16_t number)
+{
+    link->slots[number].reserved = false;
+    link->slots[number].attempt = NULL;
+    link->free[link->free_count++] = number;
+}
+
+static struct upstream_slot *find_slot(struct upstream_link *link, uint16_t id)
+{
+    struct upstream_slot *slot = &link->slots[id & (link->server->pool->slot_count - 1)];
+    return slot->reserved && slot->id == id ? slot : NULL;
+}
+
+/* ---- attempts ---- */
+
+static void attempt_end(struct upstream_attempt *attempt)
+{
+    list_remove(&attempt->node);
+    attempt->link->in_flight--;
+    attempt->link = NULL;
+}
+
+static void close_if_done(struct upstream_link *link)
+{
+    if (link->state == UPSTREAM_LINK_RETIRED && link->in_flight == 0) {
+        upstream_link_free(link);
+    }
+}
+
+void upstream_attempt_abandon(struct upstream_attempt *attempt)
+{
+    struct upstream_link *link = attempt->link;
+    link->slots[attempt->slot].attempt = NULL;
+    attempt_end(attempt);
+    close_if_done(link);
+}
+
+bool upstream_link_has_room(struct upstream_link *link)
+{
+    if (link->state != UPSTREAM_LINK_OPEN || link->in_flight >= link->server->pool->options.in_flight) {
+        return false;
+    }
+    if (link->free_count == 0) {
+        upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_EXHAUSTED);
+        return false;
+    }
+    return true;
+}
+
+bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask, struct upstream_attempt *attempt)
+{
+    uint16_t number = reserve_slot(link, attempt);
+    bytes_put_u16(ask->message, link->slots[number].id);
+    if (stream_send(&link->stream, span_of(ask->message, ask->message_size)) != 0) {
+        free_slot(link, number);
+        return false;
+    }
+    attempt->ask = ask;
+    attempt->link = link;
+    attempt->slot = number;
+    attempt->sent_at = event_now(link->server->pool->around.loop);
+    list_append(&link->attempts, &attempt->node);
+    link->in_flight++;
+    return true;
+}
+
+/* ---- what the stream tells ---- */
+
+static struct upstream_link *link_of(struct stream *stream)
+{
+    return container_of(stream, struct upstream_link, stream);
+}
+
+static void count_records(struct upstream_link *link)
+{
+    metrics_add(&link->server->metrics->meter[METRICS_UPSTREAM_RECORDS], link->stream.records - link->records_counted);
+    link->records_counted = link->stream.records;
+}
+
+/* Takes the link away from under its questions, then lets each find another way. */
+static void link_lost(struct upstream_link *link, const char *reason)
+{
+    struct upstream_server *server = link->server;
+    struct list lost;
+    list_init(&lost);
+    list_move_all(&lost, &link->attempts);
+    link->in_flight = 0;
+    upstream_link_free(link);
+    for (struct list *node = list_take_first(&lost); node != NULL; node = list_take_first(&lost)) {
+        struct upstream_attempt *attempt = container_of(node, struct upstream_attempt, node);
+        attempt->link = NULL;
+        upstream_attempt_lost(attempt, server, reason);
+    }
+    upstream_server_unlinked(server);
+}
+
+const char *upstream_reason_word(int error, const struct tls_failure *failure)
+{
+    switch (error) {
+    case ERROR_REFUSED:
+        return "refused";
+    case ERROR_UNREACHABLE:
+        return "unreachable";
+    case ERROR_TIMEOUT:
+        return "timeout";
+    case ERROR_RESET:
+        return "reset";
+    case ERROR_CLOSED:
+        return "closed";
+    case ERROR_MALFORMED:
+        return "malformed";
+    case ERROR_DESCRIPTORS:
+        return "descriptors";
+    case ERROR_MEMORY:
+    case ERROR_EXHAUSTED:
+        return "memory";
+    case ERROR_TLS:
+        return failure != NULL ? tls_reason_word(failure->reason) : "tls";
+    default:
+        return "failed";
+    }
+}
+
+static void connecting_failed(struct upstream_link *link, int error, const char *reason)
+{
+    struct upstream_server *server = link->server;
+    const struct tls_failure *found = stream_failure(&link->stream);
+    struct tls_failure failure = found != NULL ? *found : (struct tls_failure){0};
+    upstream_link_free(link);
+    upstream_server_failed(server, error, found != NULL ? &failure : NULL, reason);
+}
+
+static void established_lost(struct upstream_link *link, int error, const char *reason)
+{
+    struct upstream_server *server = link->server;
+    if (link->in_flight > 0 && !link->answered) {
+        server->fruitless++;
+    }
+    if (error == ERROR_MALFORMED) {
+        upstream_count(server, METRICS_UPSTREAM_CLOSES_MALFORMED);
+    } else {
+        upstream_count(server, link->in_flight > 0 ? METRICS_UPSTREAM_CLOSES_IN_FLIGHT : METRICS_UPSTREAM_CLOSES_IDLE);
+    }
+    if (log_begin(server->pool->around.log, LOG_DEBUG, "upstream_closed")) {
+        log_text(server->pool->around.log, "upstream", server->options.label);
+        log_text(server->pool->around.log, "reason", reason);
+        log_number(server->pool->around.log, "in_flight", link->in_flight);
+        log_duration(server->pool->around.log, "age_ms",
+                     event_now(server->pool->around.loop) - link->started_at);
+        log_end(server->pool->around.log, server->pool->around.wall());
+    }
+    if (server->fruitless >= UPSTREAM_FRUITLESS_LINKS) {
+        server->link = server->link == link ? NULL : server->link;
+        upstream_server_failed(server, error, NULL, reason);
+    }
+    link_lost(link, reason);
+}
+
+static void on_closed(struct stream *stream, int error)
+{
+    struct upstream_link *link = link_of(stream);
+    const char *reason = upstream_reason_word(error, stream_failure(stream));
+    if (link->state == UPSTREAM_LINK_CONNECTING) {
+        connecting_failed(link, error, reason);
+    } else {
+        established_lost(link, error, reason);
+    }
+}
+
+static void on_ended(struct stream *stream)
+{
+    on_closed(stream, ERROR_CLOSED);
+}
+
+static void on_opened(struct stream *stream)
+{
+    struct upstream_link *link = link_of(stream);
+    event_timer_clear(&link->timer);
+    link->state = UPSTREAM_LINK_OPEN;
+    metrics_add(&link->server->metrics->meter[METRICS_UPSTREAM_CONNECTIONS], 1);
+    upstream_count(link->server, stream_resumed(stream) ? METRICS_UPSTREAM_CONNECTS_RESUMED
+                                                        : METRICS_UPSTREAM_CONNECTS_FULL);
+    upstream_server_opened(link->server, link);
+}
+
+/* An answer to another question than the one that went out under its id: nothing on this link can be trusted to belong
+ * together any more. */
+static void on_mismatch(struct upstream_link *link)
+{
+    upstream_count(link->server, METRICS_UPSTREAM_MISMATCH);
+    upstream_count(link->server, METRICS_UPSTREAM_CLOSES_MISMATCH);
+    link_lost(link, "mismatch");
+}
+
+static void on_answer(struct upstream_link *link, struct upstream_slot *slot, const struct dns_answer *answer)
+{
+    struct upstream_attempt *attempt = slot->attempt;
+    struct upstream_ask *ask = attempt->ask;
+    struct upstream_server *server = link->server;
+    free_slot(link, attempt->slot);
+    attempt_end(attempt);
+    metrics_observe(&server->metrics->duration, event_now(server->pool->around.loop) - attempt->sent_at);
+    close_if_done(link);
+    upstream_attempt_answered(ask, server, answer);
+    upstream_server_send_waiting(server);
+}
+
+/* A message in an unknown id, or a query instead of an answer, does not end the wait for the right one. */
+static void on_message(struct stream *stream, struct span message)
+{
+    struct upstream_link *link = link_of(stream);
+    link->answered = true;
+    link->server->fruitless = 0;
+    count_records(link);
+    struct dns_answer answer;
+    int error = dns_answer_read(message, &answer);
+    struct upstream_slot *slot = find_slot(link, bytes_get_u16(message.data));
+    if (slot == NULL || error == ERROR_INVALID) {
+        upstream_count(link->server, METRICS_UPSTREAM_MISMATCH);
+    } else if (slot->attempt == NULL) {
+        upstream_count(link->server, METRICS_UPSTREAM_LATE);
+        free_slot(link, (uint16_t)(slot - link->slots));
+    } else if (error != 0) {
+        upstream_attempt_malformed(slot->attempt);
+    } else if (!dns_answer_matches(&answer, slot->attempt->ask->question)) {
+        on_mismatch(link);
+    } else {
+        on_answer(link, slot, &answer);
+    }
+}
+
+static const struct stream_handler link_handler = {
+    .opened = on_opened,
+    .message = on_message,
+    .ended = on_ended,
+    .closed = on_closed,
+};
+
+static void on_timer(struct event_timer *timer)
+{
+    struct upstream_link *link = container_of(timer, struct upstream_link, timer);
+    struct upstream_pool *pool = link->server->pool;
+    uint64_t handshake_end = link->started_at + pool->options.connect_timeout + pool->options.handshake_timeout;
+    if (!stream_is_connected(&link->stream)) {
+        connecting_failed(link, ERROR_TIMEOUT, "connect_timeout");
+    } else if (event_now(pool->around.loop) < handshake_end) {
+        event_timer_set(pool->around.loop, &link->timer, handshake_end);
+    } else {
+        connecting_failed(link, ERROR_TLS, "handshake_timeout");
+    }
+}
+
+/* ---- life ---- */
+
+static struct upstream_link *link_take(struct upstream_server *server)
+{
+    struct upstream_pool *pool = server->pool;
+    struct upstream_link *link = slab_take(&pool->links);
+    if (link == NULL) {
+        return NULL;
+    }
+    *link = (struct upstream_link){
+        .server = server,
+        .started_at = event_now(pool->around.loop),
+        .slots = (struct upstream_slot *)(link + 1),
+        .free = (uint16_t *)((struct upstream_slot *)(link + 1) + pool->slot_count),
+    };
+    list_init(&link->node);
+    list_init(&link->attempts);
+    event_timer_init(&link->timer, on_timer);
+    fill_slots(link);
+    return link;
+}
+
+int upstream_link_open(struct upstream_server *server)
+{
+    struct upstream_pool *pool = server->pool;
+    struct upstream_link *link = link_take(server);
+    if (link == NULL) {
+        return ERROR_EXHAUSTED;
+    }
+    int error = stream_connect(&link->stream, pool->around.shop, &server->options.address, server->options.client,
+                               &link_handler);
+    if (error != 0) {
+        slab_give(&pool->links, link);
+        return error;
+    }
+    stream_limit_output(&link->stream, (size_t)pool->options.in_flight * (DNS_QUERY_MAX + 2) + DNS_MESSAGE_MAX + 2);
+    event_timer_set(pool->around.loop, &link->timer, link->started_at + pool->options.connect_timeout);
+    server->link = link;
+    return 0;
+}
+
+void upstream_link_retire(struct upstream_link *link, enum metrics_upstream_meter reason)
+{
+    assert(link->state == UPSTREAM_LINK_OPEN);
+    upstream_count(link->server, reason);
+    link->state = UPSTREAM_LINK_RETIRED;
+    link->server->link = NULL;
+    list_append(&link->server->retired, &link->node);
+    struct upstream_server *server = link->server;
+    close_if_done(link);
+    upstream_server_unlinked(server);
+}
+
+void upstream_link_free(struct upstream_link *link)
+{
+    assert(link->in_flight == 0);
+    struct upstream_server *server = link->server;
+    count_records(link);
+    if (link->state != UPSTREAM_LINK_CONNECTING) {
+        metrics_subtract(&server->metrics->meter[METRICS_UPSTREAM_CONNECTIONS], 1);
+    }
+    if (server->link == link) {
+        server->link = NULL;
+    }
+    list_remove(&link->node);
+    event_timer_clear(&link->timer);
+    stream_close(&link->stream);
+    slab_give(&server->pool->links, link);
+}

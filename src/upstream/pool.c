@@ -1,0 +1,356 @@
+/*
+ * A question's way through the servers. It is placed: sent on an open link, set before a link that is on its way, or
+ * kept by the pool while no server is fit. Whatever happens there it is placed again, until an answer comes, every
+ * server has had its tries, or the deadline is there; then `done` is called, once.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "upstream/internal.h"
+
+/* ---- the end of a question ---- */
+
+static void detach(struct upstream_ask *ask, enum metrics_upstream_meter outcome)
+{
+    event_timer_clear(&ask->timer);
+    list_remove(&ask->waiting);
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        if (ask->attempt[i].link != NULL) {
+            upstream_count(ask->attempt[i].link->server, outcome);
+            upstream_attempt_abandon(&ask->attempt[i]);
+        }
+    }
+}
+
+static void finish_with_answer(struct upstream_ask *ask, struct upstream_server *server,
+                               const struct dns_answer *answer)
+{
+    detach(ask, METRICS_UPSTREAM_SUPERSEDED);
+    struct upstream_result result = {
+        .answer = answer,
+        .server = server->options.label,
+        .failure_rcode = -1,
+        .failure_extended = DNS_EXTENDED_NONE,
+    };
+    ask->done(ask, &result);
+}
+
+/* What to blame when the question itself never reached a server. */
+static void blame_a_server(struct upstream_ask *ask)
+{
+    for (size_t i = 0; i < ask->pool->server_count && ask->last_server == NULL; i++) {
+        if (ask->pool->server[i].failing) {
+            ask->last_server = ask->pool->server[i].options.label;
+            ask->last_reason = ask->pool->server[i].reason;
+        }
+    }
+}
+
+static void finish_without_answer(struct upstream_ask *ask)
+{
+    blame_a_server(ask);
+    detach(ask, METRICS_UPSTREAM_TIMEOUT);
+    struct upstream_result result = {
+        .error = ERROR_TIMEOUT,
+        .server = ask->last_server,
+        .reason = ask->last_reason != NULL ? ask->last_reason : "timeout",
+        .malformed = ask->malformed,
+        .failure_rcode = ask->failure_rcode,
+        .failure_extended = ask->failure_extended,
+    };
+    ask->done(ask, &result);
+}
+
+/* ---- placing ---- */
+
+static struct upstream_attempt *unused_attempt(struct upstream_ask *ask)
+{
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        if (ask->attempt[i].link == NULL) {
+            return &ask->attempt[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_out(const struct upstream_ask *ask)
+{
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        if (ask->attempt[i].link != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_timer(struct upstream_ask *ask)
+{
+    struct upstream_pool *pool = ask->pool;
+    uint64_t due = event_now(pool->around.loop) + pool->options.attempt_timeout;
+    event_timer_set(pool->around.loop, &ask->timer, due < ask->deadline ? due : ask->deadline);
+}
+
+static void wait_at(struct upstream_ask *ask, struct upstream_server *server)
+{
+    ask->waiting_at = server;
+    list_append(server != NULL ? &server->waiting : &ask->pool->waiting, &ask->waiting);
+}
+
+bool upstream_send(struct upstream_ask *ask, struct upstream_server *server)
+{
+    struct upstream_attempt *attempt = unused_attempt(ask);
+    if (attempt == NULL || !upstream_link_send(server->link, ask, attempt)) {
+        return false;
+    }
+    ask->tries[server->index]++;
+    ask->retried = true;
+    set_timer(ask);
+    return true;
+}
+
+/* Servers that are preferred but fail are looked at again while others serve, or they would never come back. */
+static void look_again(struct upstream_pool *pool, const struct upstream_server *chosen)
+{
+    for (size_t i = 0; i < pool->server_count && &pool->server[i] != chosen; i++) {
+        if (pool->server[i].failing) {
+            upstream_server_connect(&pool->server[i], UPSTREAM_RETRY_WITH_TRAFFIC);
+        }
+    }
+}
+
+static void place_nowhere(struct upstream_ask *ask)
+{
+    struct upstream_pool *pool = ask->pool;
+    wait_at(ask, NULL);
+    for (size_t i = 0; i < pool->server_count; i++) {
+        if (pool->server[i].failing) {
+            upstream_server_connect(&pool->server[i], pool->options.refused_retry);
+        }
+    }
+}
+
+void upstream_place(struct upstream_ask *ask)
+{
+    struct upstream_pool *pool = ask->pool;
+    struct upstream_server *server = upstream_choose(pool, ask);
+    if (server == NULL) {
+        if (upstream_has_tries(pool, ask) || is_out(ask)) {
+            place_nowhere(ask);
+        } else {
+            finish_without_answer(ask);
+        }
+        return;
+    }
+    bool ready = server->link != NULL && list_empty(&server->waiting) && upstream_link_has_room(server->link);
+    if (!ready || !upstream_send(ask, server)) {
+        wait_at(ask, server);
+        upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
+    }
+    if (pool->failing > 0) {
+        look_again(pool, server);
+    }
+}
+
+void upstream_place_waiting(struct upstream_pool *pool)
+{
+    struct list waiting;
+    list_init(&waiting);
+    list_move_all(&waiting, &pool->waiting);
+    for (struct list *node = list_take_first(&waiting); node != NULL; node = list_take_first(&waiting)) {
+        upstream_place(container_of(node, struct upstream_ask, waiting));
+    }
+}
+
+/* ---- what happens on the way ---- */
+
+/* A link from which not one byte has come since the question went out is not trusted with further ones. */
+static void suspect_links(struct upstream_ask *ask)
+{
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        struct upstream_link *link = ask->attempt[i].link;
+        if (link != NULL && link->state == UPSTREAM_LINK_OPEN && link->stream.read_at < ask->attempt[i].sent_at) {
+            upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_SILENT);
+        }
+    }
+}
+
+static void remember(struct upstream_ask *ask, const struct upstream_server *server, const char *reason)
+{
+    ask->last_server = server->options.label;
+    ask->last_reason = reason;
+}
+
+static void blame_for_silence(struct upstream_ask *ask)
+{
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        if (ask->attempt[i].link != NULL) {
+            remember(ask, ask->attempt[i].link->server, "timeout");
+        }
+    }
+}
+
+static void on_timer(struct event_timer *timer)
+{
+    struct upstream_ask *ask = container_of(timer, struct upstream_ask, timer);
+    blame_for_silence(ask);
+    if (event_now(ask->pool->around.loop) >= ask->deadline) {
+        finish_without_answer(ask);
+        return;
+    }
+    suspect_links(ask);
+    if (list_linked(&ask->waiting) && ask->waiting_at != NULL) {
+        remember(ask, ask->waiting_at, "timeout");
+        ask->tries[ask->waiting_at->index]++;
+    }
+    list_remove(&ask->waiting);
+    ask->retried = true;
+    set_timer(ask);
+    upstream_place(ask);
+}
+
+void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server, const char *reason)
+{
+    struct upstream_ask *ask = attempt->ask;
+    upstream_count(server, METRICS_UPSTREAM_CLOSED);
+    remember(ask, server, reason);
+    if (!is_out(ask)) {
+        list_remove(&ask->waiting);
+        upstream_place(ask);
+    }
+}
+
+void upstream_attempt_malformed(struct upstream_attempt *attempt)
+{
+    struct upstream_ask *ask = attempt->ask;
+    upstream_count(attempt->link->server, METRICS_UPSTREAM_MALFORMED);
+    remember(ask, attempt->link->server, "malformed");
+    ask->malformed = true;
+    upstream_attempt_abandon(attempt);
+    if (!is_out(ask)) {
+        list_remove(&ask->waiting);
+        upstream_place(ask);
+    }
+}
+
+/* An answer that another server may be able to better. A verdict of DNSSEC is final: the next one would say the same
+ * (RFC 8914, codes 6 to 12). */
+static bool is_failure(const struct dns_answer *answer)
+{
+    bool dnssec = answer->extended.code >= DNS_EXTENDED_DNSSEC_BOGUS && answer->extended.code <= DNS_EXTENDED_NSEC_MISSING;
+    switch (answer->rcode) {
+    case DNS_RCODE_SERVFAIL:
+    case DNS_RCODE_REFUSED:
+    case DNS_RCODE_FORMERR:
+    case DNS_RCODE_NOTIMP:
+        return !dnssec;
+    default:
+        return answer->tc;
+    }
+}
+
+void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server *server,
+                               const struct dns_answer *answer)
+{
+    if (!is_failure(answer)) {
+        upstream_count(server, METRICS_UPSTREAM_ANSWER);
+        finish_with_answer(ask, server, answer);
+        return;
+    }
+    upstream_count(server, METRICS_UPSTREAM_FAILURE);
+    bool elsewhere = is_out(ask);
+    if (!elsewhere && !(upstream_has_untried(ask->pool, ask) && !ask->second_opinion)) {
+        finish_with_answer(ask, server, answer);
+        return;
+    }
+    ask->failure_rcode = (int16_t)answer->rcode;
+    ask->failure_extended = (int16_t)answer->extended.code;
+    remember(ask, server, "failure");
+    if (!elsewhere) {
+        ask->second_opinion = true;
+        list_remove(&ask->waiting);
+        upstream_place(ask);
+    }
+}
+
+/* ---- the caller's calls ---- */
+
+void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask)
+{
+    ask->pool = pool;
+    ask->last_server = ask->last_reason = NULL;
+    ask->failure_rcode = -1;
+    ask->failure_extended = DNS_EXTENDED_NONE;
+    ask->malformed = ask->retried = ask->second_opinion = false;
+    memset(ask->tries, 0, pool->server_count);
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        ask->attempt[i].ask = ask;
+        ask->attempt[i].link = NULL;
+        list_init(&ask->attempt[i].node);
+    }
+    list_init(&ask->waiting);
+    event_timer_init(&ask->timer, on_timer);
+    set_timer(ask);
+    upstream_place(ask);
+}
+
+void upstream_forget(struct upstream_ask *ask)
+{
+    detach(ask, METRICS_UPSTREAM_SUPERSEDED);
+}
+
+/* ---- life ---- */
+
+static unsigned slots_for(unsigned in_flight)
+{
+    unsigned slots = 64;
+    while (slots < 2 * in_flight) {
+        slots *= 2;
+    }
+    return slots;
+}
+
+int upstream_pool_open(const struct upstream_options *options, const struct upstream_surroundings *surroundings,
+                       struct upstream_pool **out)
+{
+    assert(options->server_count >= 1 && options->server_count <= UPSTREAM_SERVERS_MAX);
+    assert(options->in_flight >= 1 && options->in_flight <= UPSTREAM_IN_FLIGHT_MAX);
+    void *memory;
+    int error = memory_open(sizeof(struct upstream_pool), &memory);
+    if (error != 0) {
+        return error;
+    }
+    struct upstream_pool *pool = memory;
+    pool->options = *options;
+    pool->around = *surroundings;
+    pool->server_count = options->server_count;
+    pool->slot_count = slots_for(options->in_flight);
+    list_init(&pool->waiting);
+    size_t link_size = sizeof(struct upstream_link) + pool->slot_count * (sizeof(struct upstream_slot) + sizeof(uint16_t));
+    error = slab_open(&pool->links, link_size, UPSTREAM_LINKS * pool->server_count);
+    if (error != 0) {
+        memory_close(memory, sizeof *pool);
+        return error;
+    }
+    for (size_t i = 0; i < pool->server_count; i++) {
+        upstream_server_init(&pool->server[i], pool, i);
+    }
+    *out = pool;
+    return 0;
+}
+
+void upstream_pool_close(struct upstream_pool *pool)
+{
+    assert(list_empty(&pool->waiting));
+    for (size_t i = 0; i < pool->server_count; i++) {
+        struct upstream_server *server = &pool->server[i];
+        assert(list_empty(&server->waiting));
+        event_timer_clear(&server->retry);
+        if (server->link != NULL) {
+            upstream_link_free(server->link);
+        }
+    }
+    slab_close(&pool->links);
+    memory_close(pool, sizeof *pool);
+}

@@ -1,0 +1,280 @@
+/*
+ * One server: when a connection to it may begin, what its failures mean, and what the log says of them. Health is
+ * passive: questions bring connections, connections bring facts. A TCP connect that is refused and a handshake that
+ * fails have budgets of their own; both keep the distance that the table of timers gives them.
+ */
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "upstream/internal.h"
+
+enum {
+    BACKOFF_JITTER_PERCENT = 20,
+};
+
+#define LOG_REPEAT (60 * CLOCK_SECOND)
+
+/* ---- what the log says ---- */
+
+/* What a person can do about a failure. */
+static const char *hint_of(const char *reason)
+{
+    static const struct {
+        const char *reason, *hint;
+    } hints[] = {
+        {"unreachable", "no route to the server: check the network; it is tried again as queries come"},
+        {"refused", "nothing listens at this address and port: check both"},
+        {"connect_timeout", "no answer to the connection: check the network and whether a firewall stops port 853"},
+        {"handshake_timeout", "connected, but the server does not finish TLS: is it a DNS over TLS port?"},
+        {"expired", "the certificate has expired: tell its operator, or check the clock of this machine"},
+        {"not_yet_valid", "the certificate is not valid yet: check the clock of this machine"},
+        {"wrong_name", "the certificate bears another name: check the name behind # in the upstream's URL"},
+        {"unknown_ca", "the certificate's authority is not in tls.ca: check that file"},
+        {"self_signed", "the certificate is self-signed: add its authority to tls.ca, or pin its key"},
+        {"pin", "the server's key is none of the pinned ones: check the pins with the server's operator"},
+        {"version", "the server does not speak a TLS version that is allowed (tls.min_version)"},
+        {"not_tls", "the server does not speak TLS on this port"},
+        {"descriptors", "this process has no file descriptor left: raise its limit (ulimit -n)"},
+    };
+    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
+        if (strcmp(hints[i].reason, reason) == 0) {
+            return hints[i].hint;
+        }
+    }
+    return "see the reason";
+}
+
+static void log_date(struct log *log, const char *key, int64_t seconds)
+{
+    time_t moment = (time_t)seconds;
+    struct tm parts;
+    char text[32];
+    if (gmtime_r(&moment, &parts) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) > 0) {
+        log_text(log, key, text);
+    }
+}
+
+static void log_server(struct upstream_server *server, struct log *log)
+{
+    log_text(log, "upstream", server->options.label);
+    log_address(log, "address", &server->options.address, true);
+}
+
+static void log_tls_failure(struct upstream_server *server, const struct tls_failure *failure)
+{
+    struct log *log = server->pool->around.log;
+    if (!log_begin(log, LOG_ERROR, "tls_failure")) {
+        return;
+    }
+    log_server(server, log);
+    log_text(log, "reason", tls_reason_word(failure->reason));
+    log_text(log, "detail", failure->detail);
+    if (failure->not_after != 0) {
+        log_text(log, "subject", failure->subject);
+        log_date(log, "not_before", failure->not_before);
+        log_date(log, "not_after", failure->not_after);
+    }
+    log_end(log, server->pool->around.wall());
+}
+
+static void log_down(struct upstream_server *server)
+{
+    struct log *log = server->pool->around.log;
+    if (log_begin(log, LOG_WARNING, "upstream_down")) {
+        log_server(server, log);
+        log_text(log, "reason", server->reason);
+        log_text(log, "hint", hint_of(server->reason));
+        log_end(log, server->pool->around.wall());
+    }
+}
+
+static void log_up(struct upstream_server *server, const struct upstream_link *link)
+{
+    struct log *log = server->pool->around.log;
+    if (log_begin(log, LOG_INFO, "upstream_up")) {
+        log_server(server, log);
+        log_text(log, "tls", stream_version(&link->stream));
+        log_text(log, "resumed", stream_resumed(&link->stream) ? "true" : "false");
+        log_end(log, server->pool->around.wall());
+    }
+}
+
+/* ---- distances between connections ---- */
+
+static bool questions_wait(const struct upstream_server *server)
+{
+    return !list_empty(&server->waiting) || !list_empty(&server->pool->waiting);
+}
+
+static void set_retry(struct upstream_server *server)
+{
+    const struct upstream_options *options = &server->pool->options;
+    server->backoff = server->backoff == 0 ? options->backoff_min : server->backoff * 2;
+    if (server->backoff > options->backoff_max) {
+        server->backoff = options->backoff_max;
+    }
+    uint64_t distance = random_jitter(server->pool->around.random, server->backoff, BACKOFF_JITTER_PERCENT);
+    server->retry_at = event_now(server->pool->around.loop) + distance;
+}
+
+/* The earliest moment at which the budget of handshakes a second has room: a bucket that fills by time. */
+static uint64_t budget_at(const struct upstream_server *server)
+{
+    return server->handshakes_until < CLOCK_SECOND ? 0 : server->handshakes_until - CLOCK_SECOND;
+}
+
+static void spend_budget(struct upstream_server *server, uint64_t now)
+{
+    uint64_t share = CLOCK_SECOND / server->pool->options.handshakes_per_second;
+    server->handshakes_until = (server->handshakes_until > now ? server->handshakes_until : now) + share;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* ---- connecting ---- */
+
+static void begin_connection(struct upstream_server *server, uint64_t now)
+{
+    event_timer_clear(&server->retry);
+    server->last_attempt_at = now;
+    spend_budget(server, now);
+    int error = upstream_link_open(server);
+    if (error != 0) {
+        upstream_server_failed(server, error, NULL, upstream_reason_word(error, NULL));
+    }
+}
+
+void upstream_server_connect(struct upstream_server *server, uint64_t most)
+{
+    if (server->link != NULL) {
+        return;
+    }
+    uint64_t now = event_now(server->pool->around.loop);
+    uint64_t due = budget_at(server);
+    if (server->failing) {
+        due = later(due, sooner(server->retry_at, server->last_attempt_at + most));
+    }
+    if (due <= now) {
+        begin_connection(server, now);
+    } else if (questions_wait(server) && (!event_timer_pending(&server->retry) || server->retry.due > due)) {
+        event_timer_set(server->pool->around.loop, &server->retry, due);
+    }
+}
+
+static void on_retry(struct event_timer *timer)
+{
+    struct upstream_server *server = container_of(timer, struct upstream_server, retry);
+    if (questions_wait(server)) {
+        upstream_server_connect(server, server->pool->options.refused_retry);
+    }
+}
+
+void upstream_server_unlinked(struct upstream_server *server)
+{
+    if (!list_empty(&server->waiting)) {
+        upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
+    }
+}
+
+void upstream_server_init(struct upstream_server *server, struct upstream_pool *pool, size_t index)
+{
+    *server = (struct upstream_server){
+        .pool = pool,
+        .options = pool->options.servers[index],
+        .metrics = &pool->around.metrics->upstream[index],
+        .index = index,
+    };
+    list_init(&server->retired);
+    list_init(&server->waiting);
+    event_timer_init(&server->retry, on_retry);
+}
+
+/* ---- facts ---- */
+
+void upstream_server_opened(struct upstream_server *server, struct upstream_link *link)
+{
+    if (server->failing) {
+        server->failing = false;
+        server->pool->failing--;
+    }
+    server->backoff = 0;
+    event_timer_clear(&server->retry);
+    if (server->health != UPSTREAM_UP) {
+        log_up(server, link);
+        metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 1);
+    }
+    server->health = UPSTREAM_UP;
+    upstream_server_send_waiting(server);
+    upstream_place_waiting(server->pool);
+}
+
+static void tell_failure(struct upstream_server *server, const struct tls_failure *failure, const char *reason)
+{
+    uint64_t now = event_now(server->pool->around.loop);
+    bool news = server->health != UPSTREAM_DOWN || server->reason == NULL || strcmp(server->reason, reason) != 0;
+    server->health = UPSTREAM_DOWN;
+    server->reason = reason;
+    metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 0);
+    if (!news && now - server->logged_at < LOG_REPEAT) {
+        return;
+    }
+    server->logged_at = now;
+    if (failure != NULL) {
+        log_tls_failure(server, failure);
+    }
+    log_down(server);
+}
+
+/* What waits before this server finds another place. */
+static void move_on(struct upstream_server *server)
+{
+    struct list stranded;
+    list_init(&stranded);
+    list_move_all(&stranded, &server->waiting);
+    for (struct list *node = list_take_first(&stranded); node != NULL; node = list_take_first(&stranded)) {
+        struct upstream_ask *ask = container_of(node, struct upstream_ask, waiting);
+        ask->last_server = server->options.label;
+        ask->last_reason = server->reason;
+        upstream_place(ask);
+    }
+}
+
+void upstream_server_failed(struct upstream_server *server, int error, const struct tls_failure *failure,
+                            const char *reason)
+{
+    if (!server->failing) {
+        server->failing = true;
+        server->pool->failing++;
+    }
+    if (failure != NULL) {
+        upstream_count(server, METRICS_UPSTREAM_TLS_EXPIRED + (failure->reason - TLS_REASON_EXPIRED));
+    }
+    tell_failure(server, failure, reason);
+    server->handshake_failing = error == ERROR_TLS || error == ERROR_CLOSED || error == ERROR_RESET;
+    set_retry(server);
+    move_on(server);
+    if (questions_wait(server)) {
+        upstream_server_connect(server, server->handshake_failing ? UPSTREAM_RETRY_WITH_TRAFFIC
+                                                                  : server->pool->options.refused_retry);
+    }
+}
+
+void upstream_server_send_waiting(struct upstream_server *server)
+{
+    while (!list_empty(&server->waiting) && server->link != NULL && upstream_link_has_room(server->link)) {
+        struct list *node = list_take_first(&server->waiting);
+        if (!upstream_send(container_of(node, struct upstream_ask, waiting), server)) {
+            list_prepend(&server->waiting, node);
+            return;
+        }
+    }
+}

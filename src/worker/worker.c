@@ -1,0 +1,278 @@
+/*
+ * A worker puts its floors on top of each other and turns its loop. Nothing of a query happens here; what happens here
+ * is the order in which things come up and go down.
+ */
+#include "worker/worker.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/random.h"
+#include "listen/listen.h"
+#include "query/query.h"
+#include "stream/stream.h"
+#include "upstream/upstream.h"
+
+/* Blocks of 4 KiB for all streams of a worker: 64 MiB of address space, touched only as far as it is used. */
+enum { STREAM_BLOCKS = 16384 };
+
+enum letter { LETTER_NONE, LETTER_DRAIN, LETTER_STOP };
+
+struct worker {
+    struct worker_setup setup;
+    struct event_loop *loop;
+    struct event_mailbox mailbox;
+    atomic_int letter;
+    bool draining, stopping;
+    atomic_bool done;
+    bool started;
+    pthread_t thread;
+    struct random random;
+    struct stream_shop shop;
+    struct tls_client *clients[CONFIG_UPSTREAMS_MAX];
+    struct upstream_pool *pool;
+    struct query_hall *hall;
+    struct listen_hall *doors;
+};
+
+/* ---- on the worker's thread ---- */
+
+static void on_letter(struct event_mailbox *mailbox)
+{
+    struct worker *worker = container_of(mailbox, struct worker, mailbox);
+    int letter = atomic_load_explicit(&worker->letter, memory_order_acquire);
+    if (letter == LETTER_DRAIN && !worker->draining) {
+        worker->draining = true;
+        listen_drain(worker->doors);
+    } else if (letter == LETTER_STOP) {
+        worker->stopping = true;
+    }
+}
+
+static bool has_more_to_do(const struct worker *worker)
+{
+    if (worker->stopping) {
+        return false;
+    }
+    return !worker->draining || query_pending(worker->hall) > 0 || listen_busy(worker->doors);
+}
+
+static void *run(void *argument)
+{
+    struct worker *worker = argument;
+    while (has_more_to_do(worker)) {
+        event_loop_turn(worker->loop, UINT64_MAX);
+        if (log_waiting(worker->setup.log)) {
+            event_mailbox_post(worker->setup.log_mailbox);
+        }
+    }
+    atomic_store_explicit(&worker->done, true, memory_order_release);
+    event_mailbox_post(worker->setup.done_mailbox);
+    return NULL;
+}
+
+/* ---- coming up ---- */
+
+static int build_client(const struct config *config, const struct config_upstream *upstream, struct tls_trust *trust,
+                        struct tls_client **out)
+{
+    bool by_address = upstream->name == NULL && upstream->pin_count == 0;
+    struct tls_identity identity = {
+        .name = upstream->name,
+        .address = by_address ? &upstream->address : NULL,
+        .pins = (const uint8_t(*)[TLS_PIN_SIZE])upstream->pins,
+        .pin_count = upstream->pin_count,
+        .require_1_3 = config->tls.require_1_3,
+    };
+    return tls_client_build(&identity, trust, out);
+}
+
+static int open_pool(struct worker *worker)
+{
+    const struct config *config = worker->setup.config;
+    struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX];
+    for (size_t i = 0; i < worker->setup.upstream_count; i++) {
+        int error = build_client(config, &config->upstreams[i], worker->setup.trust, &worker->clients[i]);
+        if (error != 0) {
+            return error;
+        }
+        servers[i] = (struct upstream_server_options){
+            .label = config->upstreams[i].label,
+            .address = config->upstreams[i].address,
+            .client = worker->clients[i],
+        };
+    }
+    struct upstream_options options = {
+        .attempt_timeout = config->upstream.attempt_timeout,
+        .connect_timeout = config->upstream.connect_timeout,
+        .handshake_timeout = config->upstream.handshake_timeout,
+        .refused_retry = config->upstream.refused_retry,
+        .backoff_min = config->upstream.backoff_min,
+        .backoff_max = config->upstream.backoff_max,
+        .handshakes_per_second = (unsigned)config->upstream.handshakes_per_second,
+        .in_flight = (unsigned)config->upstream.in_flight,
+        .servers = servers,
+        .server_count = worker->setup.upstream_count,
+    };
+    struct upstream_surroundings around = {
+        .loop = worker->loop,
+        .shop = &worker->shop,
+        .random = &worker->random,
+        .log = worker->setup.log,
+        .metrics = worker->setup.metrics,
+        .wall = clock_wall,
+    };
+    return upstream_pool_open(&options, &around, &worker->pool);
+}
+
+static int open_hall(struct worker *worker)
+{
+    const struct config *config = worker->setup.config;
+    struct query_options options = {
+        .query_timeout = config->limits.query_timeout,
+        .pending = (size_t)(config->limits.pending + worker->setup.workers - 1) / worker->setup.workers,
+        .pending_per_client = (unsigned)config->limits.pending_per_client,
+        .hash_key = worker->setup.hash_key,
+        .padding_block = (size_t)config->tls.padding,
+        .strip_client_subnet = config->privacy.strip_client_subnet,
+        .log_queries = (enum query_log)config->log.queries,
+        .worker = (uint16_t)worker->setup.number,
+    };
+    struct query_surroundings around = {
+        .loop = worker->loop,
+        .pool = worker->pool,
+        .access = worker->setup.access,
+        .log = worker->setup.log,
+        .metrics = worker->setup.metrics,
+        .wall = clock_wall,
+    };
+    return query_hall_open(&options, &around, &worker->hall);
+}
+
+static int open_doors(struct worker *worker)
+{
+    const struct config *config = worker->setup.config;
+    struct listen_options options = {
+        .tcp_idle = config->limits.tcp_idle,
+        .tcp_message_timeout = config->limits.tcp_message_timeout,
+        .tcp_write_timeout = config->limits.tcp_write_timeout,
+        .tcp_output = (size_t)config->limits.tcp_output,
+        .tcp_connections = (size_t)config->limits.tcp_connections,
+    };
+    struct listen_surroundings around = {
+        .loop = worker->loop,
+        .shop = &worker->shop,
+        .hall = worker->hall,
+        .connections = worker->setup.connections,
+        .log = worker->setup.log,
+        .metrics = worker->setup.metrics,
+        .wall = clock_wall,
+    };
+    int error = listen_hall_open(&options, &around, &worker->doors);
+    for (size_t i = 0; i < worker->setup.socket_count && error == 0; i++) {
+        const struct worker_socket *socket = &worker->setup.sockets[i];
+        error = socket->udp ? listen_udp_open(worker->doors, socket->descriptor)
+                            : listen_tcp_open(worker->doors, socket->descriptor);
+    }
+    return error;
+}
+
+static int open_ground(struct worker *worker)
+{
+    int error = event_loop_open(&worker->loop);
+    if (error != 0) {
+        return error;
+    }
+    error = event_mailbox_open(worker->loop, &worker->mailbox, on_letter);
+    if (error != 0) {
+        event_loop_close(worker->loop);
+        worker->loop = NULL;
+        return error;
+    }
+    return stream_shop_open(&worker->shop, worker->loop, STREAM_BLOCKS);
+}
+
+int worker_open(const struct worker_setup *setup, struct worker **out)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        return ERROR_MEMORY;
+    }
+    worker->setup = *setup;
+    random_init(&worker->random);
+    int (*const floors[])(struct worker *) = {open_ground, open_pool, open_hall, open_doors};
+    for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
+        int error = floors[i](worker);
+        if (error != 0) {
+            worker_close(worker);
+            return error;
+        }
+    }
+    *out = worker;
+    return 0;
+}
+
+int worker_start(struct worker *worker)
+{
+    if (pthread_create(&worker->thread, NULL, run, worker) != 0) {
+        return ERROR_SYSTEM;
+    }
+    worker->started = true;
+    return 0;
+}
+
+/* ---- from other threads ---- */
+
+static void send_letter(struct worker *worker, enum letter letter)
+{
+    atomic_store_explicit(&worker->letter, letter, memory_order_release);
+    event_mailbox_post(&worker->mailbox);
+}
+
+void worker_drain(struct worker *worker)
+{
+    send_letter(worker, LETTER_DRAIN);
+}
+
+void worker_stop(struct worker *worker)
+{
+    send_letter(worker, LETTER_STOP);
+}
+
+bool worker_is_done(const struct worker *worker)
+{
+    return atomic_load_explicit(&worker->done, memory_order_acquire);
+}
+
+/* ---- going down, from the top floor to the ground ---- */
+
+void worker_close(struct worker *worker)
+{
+    if (worker->started) {
+        pthread_join(worker->thread, NULL);
+    }
+    if (worker->doors != NULL) {
+        listen_hall_close(worker->doors);
+    }
+    if (worker->hall != NULL) {
+        query_hall_close(worker->hall);
+    }
+    if (worker->pool != NULL) {
+        upstream_pool_close(worker->pool);
+    }
+    for (size_t i = 0; i < CONFIG_UPSTREAMS_MAX; i++) {
+        tls_client_free(worker->clients[i]);
+    }
+    if (worker->shop.scratch != NULL) {
+        stream_shop_close(&worker->shop);
+    }
+    if (worker->loop != NULL) {
+        event_mailbox_close(&worker->mailbox);
+        event_loop_close(worker->loop);
+    }
+    free(worker);
+}

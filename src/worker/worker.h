@@ -1,0 +1,63 @@
+/*
+ * One thread with one of everything: loop, doors, hall, pool. It is opened on the thread that starts it, so that
+ * whatever cannot be had is known before a query is read.
+ */
+#ifndef WORKER_WORKER_H
+#define WORKER_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "config/config.h"
+#include "event/event.h"
+#include "guard/guard.h"
+#include "metrics/metrics.h"
+#include "tls/tls.h"
+
+/* A socket that is bound or listens already; it stays the caller's. */
+struct worker_socket {
+    int descriptor;
+    bool udp;
+};
+
+/* Everything in it outlives the worker. */
+struct worker_setup {
+    unsigned number;
+    unsigned workers; /* in all */
+    const struct config *config;
+    size_t upstream_count; /* how many of the configuration's are used: the first ones */
+    struct tls_trust *trust;
+    const struct guard_access *access;
+    struct guard_connections *connections;
+    struct hash_key hash_key;
+    struct metrics_worker *metrics;
+    const struct worker_socket *sockets;
+    size_t socket_count;
+    struct log *log;                    /* of this worker alone */
+    struct event_mailbox *log_mailbox;  /* posted when events wait in it */
+    struct event_mailbox *done_mailbox; /* posted when a drain is over */
+};
+
+struct worker;
+
+/* ERROR_MEMORY, ERROR_DESCRIPTORS, ... */
+int worker_open(const struct worker_setup *setup, struct worker **out);
+
+/* Begins to serve on a thread of its own. ERROR_SYSTEM. */
+int worker_start(struct worker *worker);
+
+/* From any thread: read nothing new, answer what waits, then end. */
+void worker_drain(struct worker *worker);
+
+/* From any thread: end with this turn. */
+void worker_stop(struct worker *worker);
+
+/* From any thread: whether a started worker has ended its drain. */
+bool worker_is_done(const struct worker *worker);
+
+/* Waits for the thread to end (after a drain or a stop), if it was started, and frees everything. */
+void worker_close(struct worker *worker);
+
+#endif
