@@ -1,7 +1,7 @@
 /*
- * Which server next: in the order of the configuration, but a server that fails comes only when none is left, a server
- * that has seen the question after those that have not, and a question that already lost time prefers an open link
- * over a new one. A server whose connection stalls is the last resort before none.
+ * Which server next: in the order of the configuration, but a server that fails comes only when none is left,
+ * a server that has seen the question after those that have not, and a question that already lost time
+ * prefers an open link over a new one. A server whose connection stalls is the last resort before none.
  */
 #include "upstream/internal.h"
 

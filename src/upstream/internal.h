@@ -1,7 +1,7 @@
 /*
- * What the files of the back door share. A pool has servers in order of preference; a server has at most one link for
- * new questions and some that only wait for their last answers; a question is out as up to four attempts, each in a
- * slot of a link.
+ * What the files of the back door share. A pool has servers in order of preference; a server has at most one
+ * link for new questions and some that only wait for their last answers; a question is out as up to four
+ * attempts, each in a slot of a link.
  *
  * Files, from the bottom up: link.c (slots, ids, one stream), server.c (connecting, back-off, health),
  * choose.c (which server next), pool.c (a question's way).
@@ -10,6 +10,7 @@
 #define UPSTREAM_INTERNAL_H
 
 #include "base/clock.h"
+
 #include "upstream/upstream.h"
 
 /* Links of one server that may exist at a time: the one in use, and retired ones that wait for answers. */
@@ -18,12 +19,14 @@ enum { UPSTREAM_LINKS = 4 };
 /* A failing server is looked at again no later than this while there are questions, whoever answers them. */
 #define UPSTREAM_RETRY_WITH_TRAFFIC (4 * CLOCK_SECOND)
 
-/* Links in a row that closed under their questions without a single answer, from which on a server counts as failing. */
+/* Links in a row that closed under their questions without a single answer, from which on a server counts as
+ * failing. */
 enum { UPSTREAM_FRUITLESS_LINKS = 2 };
 
 /* An id on its way. Its low bits are its place in the table, so that an answer finds it without a search. */
 struct upstream_slot {
-    struct upstream_attempt *attempt; /* NULL with `reserved`: nobody waits any more, but the answer may still come */
+    struct upstream_attempt
+        *attempt; /* NULL with `reserved`: nobody waits any more, but the answer may still come */
     uint16_t id;
     bool reserved;
 };
@@ -55,10 +58,10 @@ struct upstream_server {
     size_t index;
     struct upstream_link *link; /* connecting or open, NULL while there is none */
     struct list retired;
-    struct list waiting; /* questions for `link` */
-    bool failing;        /* the last connection did not come about, or the last ones gave nothing */
+    struct list waiting;    /* questions for `link` */
+    bool failing;           /* the last connection did not come about, or the last ones gave nothing */
     bool handshake_failing; /* it was TLS that failed, not TCP */
-    unsigned fruitless;  /* links in a row without an answer */
+    unsigned fruitless;     /* links in a row without an answer */
     enum upstream_health health;
     const char *reason; /* static word for the last failure, NULL before one */
     uint64_t last_attempt_at, retry_at, backoff, logged_at;
@@ -94,7 +97,8 @@ int upstream_link_open(struct upstream_server *server);
 bool upstream_link_has_room(struct upstream_link *link);
 
 /* Sends the question as this attempt. False when the stream takes no more. */
-bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask, struct upstream_attempt *attempt);
+bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
+                        struct upstream_attempt *attempt);
 
 /* Nobody waits for this attempt any more; its id stays reserved. */
 void upstream_attempt_abandon(struct upstream_attempt *attempt);
@@ -109,8 +113,8 @@ void upstream_link_free(struct upstream_link *link);
 
 void upstream_server_init(struct upstream_server *server, struct upstream_pool *pool, size_t index);
 
-/* Sees to it that a link comes about: now, or as soon as back-off and budget allow. After a failure the distance to the
- * last attempt is the back-off's, but not more than `most` nanoseconds. */
+/* Sees to it that a link comes about: now, or as soon as back-off and budget allow. After a failure the
+ * distance to the last attempt is the back-off's, but not more than `most` nanoseconds. */
 void upstream_server_connect(struct upstream_server *server, uint64_t most);
 
 /* What a link tells its server. */
@@ -137,7 +141,8 @@ bool upstream_has_tries(const struct upstream_pool *pool, const struct upstream_
 
 /* ---- pool.c ---- */
 
-/* Finds the question a place: on a link, before one, or in the pool's waiting list. It is in none when this is called. */
+/* Finds the question a place: on a link, before one, or in the pool's waiting list. It is in none when this
+ * is called. */
 void upstream_place(struct upstream_ask *ask);
 
 /* Places every question that the pool keeps. */
@@ -146,9 +151,10 @@ void upstream_place_waiting(struct upstream_pool *pool);
 /* Sends on the server's link; false when the link takes no more. */
 bool upstream_send(struct upstream_ask *ask, struct upstream_server *server);
 
-/* What becomes of an attempt: its link is gone (the attempt is already off it); its answer breaks the format; its
- * answer came (the attempt is already off the link). */
-void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server, const char *reason);
+/* What becomes of an attempt: its link is gone (the attempt is already off it); its answer breaks the format;
+ * its answer came (the attempt is already off the link). */
+void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server,
+                           const char *reason);
 void upstream_attempt_malformed(struct upstream_attempt *attempt);
 void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server *server,
                                const struct dns_answer *answer);

@@ -1,11 +1,13 @@
 /*
- * One link: a stream to a server, and the table of ids that are out on it. An id is never given to a second question
- * while an answer to the first may still come: what was given up stays reserved until it is answered or the link
- * closes. Answers count only on the link that carried their question (RFC 5452, 9.1; RFC 7858, 3.3).
+ * One link: a stream to a server, and the table of ids that are out on it. An id is never given to a second
+ * question while an answer to the first may still come: what was given up stays reserved until it is answered
+ * or the link closes. Answers count only on the link that carried their question (RFC 5452, 9.1; RFC
+ * 7858, 3.3).
  */
 #include <assert.h>
 
 #include "base/error.h"
+
 #include "upstream/internal.h"
 
 /* ---- ids ---- */
@@ -85,7 +87,8 @@ bool upstream_link_has_room(struct upstream_link *link)
     return true;
 }
 
-bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask, struct upstream_attempt *attempt)
+bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
+                        struct upstream_attempt *attempt)
 {
     uint16_t number = reserve_slot(link, attempt);
     bytes_put_u16(ask->message, link->slots[number].id);
@@ -111,7 +114,8 @@ static struct upstream_link *link_of(struct stream *stream)
 
 static void count_records(struct upstream_link *link)
 {
-    metrics_add(&link->server->metrics->meter[METRICS_UPSTREAM_RECORDS], link->stream.records - link->records_counted);
+    metrics_add(&link->server->metrics->meter[METRICS_UPSTREAM_RECORDS],
+                link->stream.records - link->records_counted);
     link->records_counted = link->stream.records;
 }
 
@@ -177,7 +181,8 @@ static void established_lost(struct upstream_link *link, int error, const char *
     if (error == ERROR_MALFORMED) {
         upstream_count(server, METRICS_UPSTREAM_CLOSES_MALFORMED);
     } else {
-        upstream_count(server, link->in_flight > 0 ? METRICS_UPSTREAM_CLOSES_IN_FLIGHT : METRICS_UPSTREAM_CLOSES_IDLE);
+        upstream_count(server, link->in_flight > 0 ? METRICS_UPSTREAM_CLOSES_IN_FLIGHT
+                                                   : METRICS_UPSTREAM_CLOSES_IDLE);
     }
     if (log_begin(server->pool->around.log, LOG_DEBUG, "upstream_closed")) {
         log_text(server->pool->around.log, "upstream", server->options.label);
@@ -221,8 +226,8 @@ static void on_opened(struct stream *stream)
     upstream_server_opened(link->server, link);
 }
 
-/* An answer to another question than the one that went out under its id: nothing on this link can be trusted to belong
- * together any more. */
+/* An answer to another question than the one that went out under its id: nothing on this link can be trusted
+ * to belong together any more. */
 static void on_mismatch(struct upstream_link *link)
 {
     upstream_count(link->server, METRICS_UPSTREAM_MISMATCH);
@@ -278,7 +283,8 @@ static void on_timer(struct event_timer *timer)
 {
     struct upstream_link *link = container_of(timer, struct upstream_link, timer);
     struct upstream_pool *pool = link->server->pool;
-    uint64_t handshake_end = link->started_at + pool->options.connect_timeout + pool->options.handshake_timeout;
+    uint64_t handshake_end =
+        link->started_at + pool->options.connect_timeout + pool->options.handshake_timeout;
     if (!stream_is_connected(&link->stream)) {
         connecting_failed(link, ERROR_TIMEOUT, "connect_timeout");
     } else if (event_now(pool->around.loop) < handshake_end) {
@@ -317,13 +323,14 @@ int upstream_link_open(struct upstream_server *server)
     if (link == NULL) {
         return ERROR_EXHAUSTED;
     }
-    int error = stream_connect(&link->stream, pool->around.shop, &server->options.address, server->options.client,
-                               &link_handler);
+    int error = stream_connect(&link->stream, pool->around.shop, &server->options.address,
+                               server->options.client, &link_handler);
     if (error != 0) {
         slab_give(&pool->links, link);
         return error;
     }
-    stream_limit_output(&link->stream, (size_t)pool->options.in_flight * (DNS_QUERY_MAX + 2) + DNS_MESSAGE_MAX + 2);
+    stream_limit_output(&link->stream,
+                        (size_t)pool->options.in_flight * (DNS_QUERY_MAX + 2) + DNS_MESSAGE_MAX + 2);
     event_timer_set(pool->around.loop, &link->timer, link->started_at + pool->options.connect_timeout);
     server->link = link;
     return 0;

@@ -1,13 +1,14 @@
 /*
- * A question's way through the servers. It is placed: sent on an open link, set before a link that is on its way, or
- * kept by the pool while no server is fit. Whatever happens there it is placed again, until an answer comes, every
- * server has had its tries, or the deadline is there; then `done` is called, once.
+ * A question's way through the servers. It is placed: sent on an open link, set before a link that is on its
+ * way, or kept by the pool while no server is fit. Whatever happens there it is placed again, until an answer
+ * comes, every server has had its tries, or the deadline is there; then `done` is called, once.
  */
 #include <assert.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/memory.h"
+
 #include "upstream/internal.h"
 
 /* ---- the end of a question ---- */
@@ -110,7 +111,8 @@ bool upstream_send(struct upstream_ask *ask, struct upstream_server *server)
     return true;
 }
 
-/* Servers that are preferred but fail are looked at again while others serve, or they would never come back. */
+/* Servers that are preferred but fail are looked at again while others serve, or they would never come back.
+ */
 static void look_again(struct upstream_pool *pool, const struct upstream_server *chosen)
 {
     for (size_t i = 0; i < pool->server_count && &pool->server[i] != chosen; i++) {
@@ -170,7 +172,8 @@ static void suspect_links(struct upstream_ask *ask)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         struct upstream_link *link = ask->attempt[i].link;
-        if (link != NULL && link->state == UPSTREAM_LINK_OPEN && link->stream.read_at < ask->attempt[i].sent_at) {
+        if (link != NULL && link->state == UPSTREAM_LINK_OPEN &&
+            link->stream.read_at < ask->attempt[i].sent_at) {
             upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_SILENT);
         }
     }
@@ -210,7 +213,8 @@ static void on_timer(struct event_timer *timer)
     upstream_place(ask);
 }
 
-void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server, const char *reason)
+void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server,
+                           const char *reason)
 {
     struct upstream_ask *ask = attempt->ask;
     upstream_count(server, METRICS_UPSTREAM_CLOSED);
@@ -234,11 +238,12 @@ void upstream_attempt_malformed(struct upstream_attempt *attempt)
     }
 }
 
-/* An answer that another server may be able to better. A verdict of DNSSEC is final: the next one would say the same
- * (RFC 8914, codes 6 to 12). */
+/* An answer that another server may be able to better. A verdict of DNSSEC is final: the next one would say
+ * the same (RFC 8914, codes 6 to 12). */
 static bool is_failure(const struct dns_answer *answer)
 {
-    bool dnssec = answer->extended.code >= DNS_EXTENDED_DNSSEC_BOGUS && answer->extended.code <= DNS_EXTENDED_NSEC_MISSING;
+    bool dnssec = answer->extended.code >= DNS_EXTENDED_DNSSEC_BOGUS &&
+                  answer->extended.code <= DNS_EXTENDED_NSEC_MISSING;
     switch (answer->rcode) {
     case DNS_RCODE_SERVFAIL:
     case DNS_RCODE_REFUSED:
@@ -311,8 +316,8 @@ static unsigned slots_for(unsigned in_flight)
     return slots;
 }
 
-int upstream_pool_open(const struct upstream_options *options, const struct upstream_surroundings *surroundings,
-                       struct upstream_pool **out)
+int upstream_pool_open(const struct upstream_options *options,
+                       const struct upstream_surroundings *surroundings, struct upstream_pool **out)
 {
     assert(options->server_count >= 1 && options->server_count <= UPSTREAM_SERVERS_MAX);
     assert(options->in_flight >= 1 && options->in_flight <= UPSTREAM_IN_FLIGHT_MAX);
@@ -327,7 +332,8 @@ int upstream_pool_open(const struct upstream_options *options, const struct upst
     pool->server_count = options->server_count;
     pool->slot_count = slots_for(options->in_flight);
     list_init(&pool->waiting);
-    size_t link_size = sizeof(struct upstream_link) + pool->slot_count * (sizeof(struct upstream_slot) + sizeof(uint16_t));
+    size_t link_size =
+        sizeof(struct upstream_link) + pool->slot_count * (sizeof(struct upstream_slot) + sizeof(uint16_t));
     error = slab_open(&pool->links, link_size, UPSTREAM_LINKS * pool->server_count);
     if (error != 0) {
         memory_close(memory, sizeof *pool);

@@ -1,12 +1,14 @@
 /*
- * One server: when a connection to it may begin, what its failures mean, and what the log says of them. Health is
- * passive: questions bring connections, connections bring facts. A TCP connect that is refused and a handshake that
- * fails have budgets of their own; both keep the distance that the table of timers gives them.
+ * One server: when a connection to it may begin, what its failures mean, and what the log says of them.
+ * Health is passive: questions bring connections, connections bring facts. A TCP connect that is refused and
+ * a handshake that fails have budgets of their own; both keep the distance that the table of timers gives
+ * them.
  */
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+
 #include "upstream/internal.h"
 
 enum {
@@ -25,7 +27,8 @@ static const char *hint_of(const char *reason)
     } hints[] = {
         {"unreachable", "no route to the server: check the network; it is tried again as queries come"},
         {"refused", "nothing listens at this address and port: check both"},
-        {"connect_timeout", "no answer to the connection: check the network and whether a firewall stops port 853"},
+        {"connect_timeout",
+         "no answer to the connection: check the network and whether a firewall stops port 853"},
         {"handshake_timeout", "connected, but the server does not finish TLS: is it a DNS over TLS port?"},
         {"expired", "the certificate has expired: tell its operator, or check the clock of this machine"},
         {"not_yet_valid", "the certificate is not valid yet: check the clock of this machine"},
@@ -217,10 +220,12 @@ void upstream_server_opened(struct upstream_server *server, struct upstream_link
     upstream_place_waiting(server->pool);
 }
 
-static void tell_failure(struct upstream_server *server, const struct tls_failure *failure, const char *reason)
+static void tell_failure(struct upstream_server *server, const struct tls_failure *failure,
+                         const char *reason)
 {
     uint64_t now = event_now(server->pool->around.loop);
-    bool news = server->health != UPSTREAM_DOWN || server->reason == NULL || strcmp(server->reason, reason) != 0;
+    bool news =
+        server->health != UPSTREAM_DOWN || server->reason == NULL || strcmp(server->reason, reason) != 0;
     server->health = UPSTREAM_DOWN;
     server->reason = reason;
     metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 0);

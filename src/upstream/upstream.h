@@ -1,7 +1,8 @@
 /*
- * The back door: servers reached over streams that stay open, pipelined and out of order (RFC 7766, RFC 7858). It is
- * handed a question and gives back one outcome, whatever happens to connections in between: a closed link, a silent
- * server, a refused handshake are its own affairs until the question's deadline. Of one worker; no locks.
+ * The back door: servers reached over streams that stay open, pipelined and out of order (RFC 7766, RFC
+ * 7858). It is handed a question and gives back one outcome, whatever happens to connections in between: a
+ * closed link, a silent server, a refused handshake are its own affairs until the question's deadline. Of one
+ * worker; no locks.
  */
 #ifndef UPSTREAM_UPSTREAM_H
 #define UPSTREAM_UPSTREAM_H
@@ -15,11 +16,13 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/random.h"
+
 #include "dns/dns.h"
 #include "event/event.h"
 #include "metrics/metrics.h"
-#include "stream/stream.h"
 #include "tls/tls.h"
+
+#include "stream/stream.h"
 
 enum {
     UPSTREAM_SERVERS_MAX = METRICS_UPSTREAMS_MAX,
@@ -30,13 +33,13 @@ enum {
 
 /* One server, in the order of preference. */
 struct upstream_server_options {
-    const char *label;        /* for logs, meters and extended errors; outlives the pool */
+    const char *label; /* for logs, meters and extended errors; outlives the pool */
     struct address address;
     struct tls_client *client; /* its context is of this server's identity alone; outlives the pool */
 };
 
 struct upstream_options {
-    uint64_t attempt_timeout;   /* nanoseconds, all of them */
+    uint64_t attempt_timeout; /* nanoseconds, all of them */
     uint64_t connect_timeout;
     uint64_t handshake_timeout;
     uint64_t refused_retry;
@@ -59,9 +62,10 @@ struct upstream_surroundings {
 
 struct upstream_pool;
 
-/* Opens no connection: that is left to the first question. Copies the options. The caller closes it. ERROR_MEMORY. */
-int upstream_pool_open(const struct upstream_options *options, const struct upstream_surroundings *surroundings,
-                       struct upstream_pool **out);
+/* Opens no connection: that is left to the first question. Copies the options. The caller closes it.
+ * ERROR_MEMORY. */
+int upstream_pool_open(const struct upstream_options *options,
+                       const struct upstream_surroundings *surroundings, struct upstream_pool **out);
 
 /* Closes every link. All questions must be done or forgotten: asserted. */
 void upstream_pool_close(struct upstream_pool *pool);
@@ -72,15 +76,16 @@ struct upstream_server;
 
 /* What came of a question. */
 struct upstream_result {
-    /* 0: `answer` holds what a server said, validated and about this question. Else no server gave an answer in time:
-     * ERROR_TIMEOUT, with the server's label and the reason word of the last thing that went wrong. */
+    /* 0: `answer` holds what a server said, validated and about this question. Else no server gave an answer
+     * in time: ERROR_TIMEOUT, with the server's label and the reason word of the last thing that went wrong.
+     */
     int error;
     const struct dns_answer *answer; /* borrowed until `done` returns */
     const char *server;              /* label, or NULL when none was reached */
-    const char *reason;              /* static word such as "timeout", "refused", "expired"; NULL when error is 0 */
-    bool malformed;                  /* the last thing that went wrong was an answer that breaks the format */
-    int failure_rcode;               /* the last failure a server answered with, -1 when none did */
-    int failure_extended;            /* its extended error code, or DNS_EXTENDED_NONE */
+    const char *reason;   /* static word such as "timeout", "refused", "expired"; NULL when error is 0 */
+    bool malformed;       /* the last thing that went wrong was an answer that breaks the format */
+    int failure_rcode;    /* the last failure a server answered with, -1 when none did */
+    int failure_extended; /* its extended error code, or DNS_EXTENDED_NONE */
 };
 
 /* A question on one link. */
@@ -105,7 +110,7 @@ struct upstream_ask {
     /* The pool's. */
     struct upstream_pool *pool;
     struct upstream_attempt attempt[UPSTREAM_ATTEMPTS];
-    struct list waiting; /* in a server's or the pool's list while it is not sent */
+    struct list waiting;                /* in a server's or the pool's list while it is not sent */
     struct upstream_server *waiting_at; /* whose list that is, NULL for the pool's */
     struct event_timer timer;
     const char *last_server, *last_reason;
