@@ -2,9 +2,11 @@
 #include <assert.h>
 
 #include "base/memory.h"
+
 #include "query/internal.h"
 
-/* The number of the worker stands above the count of its questions, so that no two workers give one id twice. */
+/* The number of the worker stands above the count of its questions, so that no two workers give one id twice.
+ */
 enum { ID_WORKER_SHIFT = 44 };
 
 int query_hall_open(const struct query_options *options, const struct query_surroundings *surroundings,
@@ -63,7 +65,8 @@ void query_door_leave(struct query_hall *hall, struct query_door *door)
     door->waiting_count = 0;
 }
 
-void query_begin(struct query_hall *hall, struct query_door *door, const struct net_peer *peer, struct span message)
+void query_begin(struct query_hall *hall, struct query_door *door, const struct net_peer *peer,
+                 struct span message)
 {
     struct query_passage passage = {.hall = hall, .door = door, .peer = peer, .message = message};
     query_walk(&passage);

@@ -1,14 +1,15 @@
 /*
- * What the files of the hall share. A passage is a message on its way through the steps, on the stack; it becomes a
- * query, from the slab, only when it has to wait.
+ * What the files of the hall share. A passage is a message on its way through the steps, on the stack; it
+ * becomes a query, from the slab, only when it has to wait.
  *
- * Files, from the bottom up: note.c (log lines), reply.c (what a client gets to see), local.c (what is answered here),
- * step.c (the steps, in order), hall.c (doors and life).
+ * Files, from the bottom up: note.c (log lines), reply.c (what a client gets to see), local.c (what is
+ * answered here), step.c (the steps, in order), hall.c (doors and life).
  */
 #ifndef QUERY_INTERNAL_H
 #define QUERY_INTERNAL_H
 
 #include "base/slab.h"
+
 #include "query/query.h"
 
 /* Long queries are the signed ones, which are forwarded as they came; few may wait at a time. */
@@ -23,8 +24,8 @@ struct query {
     struct net_peer peer;
     uint64_t arrived_at, id;
     uint16_t *waiting_of_client; /* the client's bucket */
-    struct dns_view view;    /* its question points into `question` */
-    uint8_t *long_message;   /* instead of `message`, or NULL */
+    struct dns_view view;        /* its question points into `question` */
+    uint8_t *long_message;       /* instead of `message`, or NULL */
     uint8_t question[DNS_QUESTION_MAX];
     uint8_t message[DNS_QUERY_MAX];
 };
@@ -35,7 +36,8 @@ struct query_hall {
     struct slab queries, long_messages;
     struct list waiting; /* all queries that lost their door, so that closing finds them */
     uint64_t last_id;
-    /* Waiting questions by client, in buckets under a keyed hash: two clients share one by a chance of one in 65,536. */
+    /* Waiting questions by client, in buckets under a keyed hash: two clients share one by a chance of one in
+     * 65,536. */
     uint16_t waiting_of[QUERY_CLIENT_BUCKETS];
     uint8_t reply[DNS_MESSAGE_MAX];
 };

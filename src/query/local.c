@@ -1,6 +1,6 @@
 /*
- * Questions that are never forwarded: about the server itself, which would be answered by the upstream in our name, and
- * zone transfers, whose many messages have no place on a shared link.
+ * Questions that are never forwarded: about the server itself, which would be answered by the upstream in our
+ * name, and zone transfers, whose many messages have no place on a shared link.
  */
 #include "query/internal.h"
 
@@ -9,11 +9,8 @@ static const struct {
     uint8_t size;
     const char *name;
 } identity_names[] = {
-    {14, "\7version\4bind"},
-    {16, "\10hostname\4bind"},
-    {11, "\2id\6server"},
-    {16, "\7version\6server"},
-    {14, "\7authors\4bind"},
+    {14, "\7version\4bind"},   {16, "\10hostname\4bind"}, {11, "\2id\6server"},
+    {16, "\7version\6server"}, {14, "\7authors\4bind"},
 };
 
 static bool is_identity(const struct dns_query *query)

@@ -1,6 +1,6 @@
 /*
- * The query log: one line when a question is read and one when its answer leaves, joined by an id. What it may know of
- * the client is the operator's choice; off is the default.
+ * The query log: one line when a question is read and one when its answer leaves, joined by an id. What it
+ * may know of the client is the operator's choice; off is the default.
  */
 #include "query/internal.h"
 

@@ -1,6 +1,6 @@
 /*
- * The hall: a question's life from the bytes of a client to the bytes for it. It knows steps, not sockets: a message
- * comes with a door, and the answer leaves through that door. Of one worker; no locks.
+ * The hall: a question's life from the bytes of a client to the bytes for it. It knows steps, not sockets: a
+ * message comes with a door, and the answer leaves through that door. Of one worker; no locks.
  */
 #ifndef QUERY_QUERY_H
 #define QUERY_QUERY_H
@@ -13,10 +13,12 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "base/log.h"
+
 #include "event/event.h"
 #include "guard/guard.h"
 #include "metrics/metrics.h"
 #include "net/net.h"
+
 #include "upstream/upstream.h"
 
 enum query_transport { QUERY_UDP, QUERY_TCP };
@@ -27,7 +29,8 @@ enum query_log { QUERY_LOG_OFF, QUERY_LOG_ANONYMOUS, QUERY_LOG_FULL };
 /* Where questions come from and answers go: one for each UDP socket and one for each connection. */
 struct query_door {
     enum query_transport transport;
-    int keepalive; /* offered to clients that ask for it, in units of 100 ms; -1 where the transport has none */
+    int keepalive; /* offered to clients that ask for it, in units of 100 ms; -1 where the transport has none
+                    */
     /* Sends one message to a client of this door; the bytes are borrowed until it returns. */
     void (*reply)(struct query_door *door, const struct net_peer *peer, struct span message);
     struct list waiting; /* questions that will be answered here */
@@ -35,14 +38,14 @@ struct query_door {
 };
 
 struct query_options {
-    uint64_t query_timeout;     /* nanoseconds from arrival to SERVFAIL */
-    size_t pending;             /* most questions that wait */
+    uint64_t query_timeout;      /* nanoseconds from arrival to SERVFAIL */
+    size_t pending;              /* most questions that wait */
     unsigned pending_per_client; /* most of one client address */
     struct hash_key hash_key;
-    size_t padding_block;       /* towards the upstream */
+    size_t padding_block; /* towards the upstream */
     bool strip_client_subnet;
     enum query_log log_queries;
-    uint16_t worker;            /* makes the ids of log lines unique */
+    uint16_t worker; /* makes the ids of log lines unique */
 };
 
 struct query_surroundings {
@@ -70,8 +73,10 @@ void query_door_init(struct query_door *door, enum query_transport transport, in
 /* The door goes away: questions that wait behind it lose their client, not their way. */
 void query_door_leave(struct query_hall *hall, struct query_door *door);
 
-/* One message of a client. It is answered through the door, before the return or later, or dropped and counted. */
-void query_begin(struct query_hall *hall, struct query_door *door, const struct net_peer *peer, struct span message);
+/* One message of a client. It is answered through the door, before the return or later, or dropped and
+ * counted. */
+void query_begin(struct query_hall *hall, struct query_door *door, const struct net_peer *peer,
+                 struct span message);
 
 /* Questions that wait now. */
 size_t query_pending(const struct query_hall *hall);

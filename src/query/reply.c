@@ -1,6 +1,6 @@
 /*
- * What a client gets to see: its own id and letter case, its size, its EDNS, whoever answered. All answers leave
- * through here, are counted here and logged here.
+ * What a client gets to see: its own id and letter case, its size, its EDNS, whoever answered. All answers
+ * leave through here, are counted here and logged here.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -10,8 +10,10 @@
 
 static enum metrics_meter response_meter(enum query_transport transport, unsigned rcode)
 {
-    enum metrics_meter first = transport == QUERY_UDP ? METRICS_RESPONSES_UDP_NOERROR : METRICS_RESPONSES_TCP_NOERROR;
-    enum metrics_meter other = transport == QUERY_UDP ? METRICS_RESPONSES_UDP_OTHER : METRICS_RESPONSES_TCP_OTHER;
+    enum metrics_meter first =
+        transport == QUERY_UDP ? METRICS_RESPONSES_UDP_NOERROR : METRICS_RESPONSES_TCP_NOERROR;
+    enum metrics_meter other =
+        transport == QUERY_UDP ? METRICS_RESPONSES_UDP_OTHER : METRICS_RESPONSES_TCP_OTHER;
     return rcode <= DNS_RCODE_REFUSED ? first + rcode : other;
 }
 
@@ -42,7 +44,8 @@ void query_reply_error(const struct query_passage *passage, unsigned rcode, int 
     assert(error == 0);
     metrics_add(&hall->around.metrics->meter[response_meter(passage->door->transport, rcode)], 1);
     bool udp = passage->door->transport == QUERY_UDP;
-    metrics_observe(&hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_LOCAL : METRICS_REQUEST_TCP_LOCAL], 0);
+    metrics_observe(
+        &hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_LOCAL : METRICS_REQUEST_TCP_LOCAL], 0);
     passage->door->reply(passage->door, passage->peer, span_of(hall->reply, size));
     query_note_answer(hall, &(struct query_answer_note){
                                 .id = passage->id, .rcode = rcode, .size = size, .source = "local"});
@@ -98,12 +101,14 @@ void query_reply_result(struct query *query, const struct upstream_result *resul
         return;
     }
     size_t size;
-    unsigned rcode = result->error == 0 ? write_answer(query, result, &size) : write_failure(query, result, &size);
+    unsigned rcode =
+        result->error == 0 ? write_answer(query, result, &size) : write_failure(query, result, &size);
     bool udp = query->door->transport == QUERY_UDP;
     uint64_t duration = event_now(hall->around.loop) - query->arrived_at;
     metrics_add(&hall->around.metrics->meter[response_meter(query->door->transport, rcode)], 1);
-    metrics_observe(&hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_UPSTREAM : METRICS_REQUEST_TCP_UPSTREAM],
-                    duration);
+    metrics_observe(
+        &hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_UPSTREAM : METRICS_REQUEST_TCP_UPSTREAM],
+        duration);
     query->door->reply(query->door, &query->peer, span_of(hall->reply, size));
     query_note_answer(hall, &(struct query_answer_note){.id = query->id,
                                                         .duration = duration,

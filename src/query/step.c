@@ -1,11 +1,12 @@
 /*
- * The heart: what happens to a question, as a list of steps. Each step passes it on, answers it, drops it, or lets it
- * wait for the upstream; whatever is refused is refused before anything was looked up for it.
+ * The heart: what happens to a question, as a list of steps. Each step passes it on, answers it, drops it, or
+ * lets it wait for the upstream; whatever is refused is refused before anything was looked up for it.
  */
 #include <assert.h>
 #include <string.h>
 
 #include "base/error.h"
+
 #include "query/internal.h"
 
 enum verdict { NEXT, ANSWERED, DROPPED, WAITING };
@@ -15,8 +16,8 @@ static void count(const struct query_hall *hall, enum metrics_meter meter)
     metrics_add(&hall->around.metrics->meter[meter], 1);
 }
 
-/* Access is decided on the address of the wire, before a byte of the message is believed; the refusal itself waits for
- * the id and the question that it must repeat. */
+/* Access is decided on the address of the wire, before a byte of the message is believed; the refusal itself
+ * waits for the id and the question that it must repeat. */
 static enum verdict step_admit(struct query_passage *passage)
 {
     const struct address *client = &passage->peer->remote;
@@ -157,7 +158,8 @@ static enum verdict step_ask(struct query_passage *passage)
 {
     struct query_hall *hall = passage->hall;
     uint16_t *waiting_of_client = bucket_of(hall, &passage->peer->remote);
-    struct query *query = *waiting_of_client < hall->options.pending_per_client ? slab_take(&hall->queries) : NULL;
+    struct query *query =
+        *waiting_of_client < hall->options.pending_per_client ? slab_take(&hall->queries) : NULL;
     if (query == NULL) {
         return shed(passage);
     }
