@@ -1,9 +1,11 @@
 /*
- * A listening TCP socket. Accepting is bounded a turn. When the process has no descriptor left, idle connections go
- * first; where there is none, accepting pauses instead of spinning on a socket that stays ready.
+ * A listening TCP socket. Accepting is bounded a turn. When the process has no descriptor left, idle
+ * connections go first; where there is none, accepting pauses instead of spinning on a socket that stays
+ * ready.
  */
 #include "base/clock.h"
 #include "base/error.h"
+
 #include "listen/internal.h"
 
 enum { ACCEPTS_A_TURN = 64 };
@@ -20,7 +22,8 @@ static void log_limit(struct listen_hall *hall)
     hall->limit_logged_at = now;
     if (log_begin(hall->around.log, LOG_WARNING, "fd_limit")) {
         log_number(hall->around.log, "connections", (int64_t)hall->connections.taken);
-        log_text(hall->around.log, "hint", "no file descriptor is left for clients: raise the limit (ulimit -n)");
+        log_text(hall->around.log, "hint",
+                 "no file descriptor is left for clients: raise the limit (ulimit -n)");
         log_end(hall->around.log, hall->around.wall());
     }
 }

@@ -1,10 +1,11 @@
 /*
- * One TCP client (RFC 7766). Its deadlines, for a message that was begun, for idleness and for taking its answers, are
- * all watched by one timer that wakes at the nearest and looks; nothing is re-armed for a message. While the client does
- * not take its answers, it is not read.
+ * One TCP client (RFC 7766). Its deadlines, for a message that was begun, for idleness and for taking its
+ * answers, are all watched by one timer that wakes at the nearest and looks; nothing is re-armed for a
+ * message. While the client does not take its answers, it is not read.
  */
 #include "base/clock.h"
 #include "base/error.h"
+
 #include "listen/internal.h"
 
 static struct listen_connection *connection_of(struct stream *stream)
@@ -69,10 +70,12 @@ static struct deadline nearest_deadline(const struct listen_connection *connecti
     }
     uint64_t partial_at = connection->stream.partial_at, blocked_at = connection->stream.blocked_at;
     if (partial_at != 0 && partial_at + options->tcp_message_timeout < nearest.at) {
-        nearest = (struct deadline){partial_at + options->tcp_message_timeout, METRICS_TCP_CLOSES_MESSAGE_TIMEOUT};
+        nearest =
+            (struct deadline){partial_at + options->tcp_message_timeout, METRICS_TCP_CLOSES_MESSAGE_TIMEOUT};
     }
     if (blocked_at != 0 && blocked_at + options->tcp_write_timeout < nearest.at) {
-        nearest = (struct deadline){blocked_at + options->tcp_write_timeout, METRICS_TCP_CLOSES_WRITE_TIMEOUT};
+        nearest =
+            (struct deadline){blocked_at + options->tcp_write_timeout, METRICS_TCP_CLOSES_WRITE_TIMEOUT};
     }
     return nearest;
 }
@@ -98,7 +101,8 @@ static void touch(struct listen_connection *connection)
     list_append(&connection->hall->open, &connection->node);
 }
 
-/* The client has sent its last byte, or the program is about to stop: what is left is to answer what waits. */
+/* The client has sent its last byte, or the program is about to stop: what is left is to answer what waits.
+ */
 static bool close_when_done(struct listen_connection *connection)
 {
     if ((connection->ended || connection->hall->draining) && is_idle(connection)) {

@@ -1,5 +1,6 @@
 /* What the doors of one worker have in common: their memory, the drain, the end. */
 #include "base/memory.h"
+
 #include "listen/internal.h"
 
 int listen_hall_open(const struct listen_options *options, const struct listen_surroundings *surroundings,
@@ -38,8 +39,7 @@ void listen_drain(struct listen_hall *hall)
     for (size_t i = 0; i < hall->udp_count; i++) {
         event_watch_remove(&hall->udp[i].watch);
     }
-    while (listen_close_idle(hall, METRICS_TCP_CLOSES_DRAIN)) {
-    }
+    while (listen_close_idle(hall, METRICS_TCP_CLOSES_DRAIN)) {}
 }
 
 bool listen_busy(const struct listen_hall *hall)

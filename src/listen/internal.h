@@ -1,11 +1,12 @@
 /*
- * What the files of the front doors share: udp.c, connection.c (one TCP client), accept.c (a listening socket), hall.c
- * (what the doors of a worker have in common).
+ * What the files of the front doors share: udp.c, connection.c (one TCP client), accept.c (a listening
+ * socket), hall.c (what the doors of a worker have in common).
  */
 #ifndef LISTEN_INTERNAL_H
 #define LISTEN_INTERNAL_H
 
 #include "base/slab.h"
+
 #include "listen/listen.h"
 
 enum { LISTEN_SOCKETS_MAX = 64 };
@@ -50,8 +51,8 @@ struct listen_hall {
 
 /* ---- connection.c ---- */
 
-/* Takes over an accepted descriptor. Closed and counted when the client may hold no more, or there is no room that an
- * idle connection could give. */
+/* Takes over an accepted descriptor. Closed and counted when the client may hold no more, or there is no room
+ * that an idle connection could give. */
 void listen_connection_open(struct listen_hall *hall, int descriptor, const struct address *remote);
 
 /* Closes, counts the reason, and lets the connection's questions go on without a client. */

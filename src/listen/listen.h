@@ -9,16 +9,19 @@
 #include <stdint.h>
 
 #include "base/log.h"
+
 #include "event/event.h"
 #include "guard/guard.h"
 #include "metrics/metrics.h"
-#include "query/query.h"
+
 #include "stream/stream.h"
+
+#include "query/query.h"
 
 struct listen_options {
     uint64_t tcp_idle, tcp_message_timeout, tcp_write_timeout; /* nanoseconds */
-    size_t tcp_output;      /* bytes that may wait for one client */
-    size_t tcp_connections; /* most of this worker */
+    size_t tcp_output;                                         /* bytes that may wait for one client */
+    size_t tcp_connections;                                    /* most of this worker */
 };
 
 struct listen_surroundings {
@@ -40,12 +43,13 @@ int listen_hall_open(const struct listen_options *options, const struct listen_s
 /* Closes every door and connection; the descriptors of the listening sockets stay open. */
 void listen_hall_close(struct listen_hall *hall);
 
-/* Begins to serve a bound UDP socket or a listening TCP socket; the descriptor stays the caller's. ERROR_MEMORY. */
+/* Begins to serve a bound UDP socket or a listening TCP socket; the descriptor stays the caller's.
+ * ERROR_MEMORY. */
 int listen_udp_open(struct listen_hall *hall, int descriptor);
 int listen_tcp_open(struct listen_hall *hall, int descriptor);
 
-/* No new message from here on: UDP sockets are read no more, no connection is accepted, connections without a question
- * are closed, the others when their last answer has left. */
+/* No new message from here on: UDP sockets are read no more, no connection is accepted, connections without a
+ * question are closed, the others when their last answer has left. */
 void listen_drain(struct listen_hall *hall);
 
 /* Whether anything is still open after a drain: connections with questions or with answers on their way. */

@@ -1,8 +1,9 @@
 /*
- * A UDP socket as a door. A turn reads one batch and lets the loop come back for more, so that no socket starves the
- * others; all answers of a turn leave in one call.
+ * A UDP socket as a door. A turn reads one batch and lets the loop come back for more, so that no socket
+ * starves the others; all answers of a turn leave in one call.
  */
 #include "base/error.h"
+
 #include "listen/internal.h"
 
 static void on_ready(struct event_watch *watch, unsigned readiness)
