@@ -1,8 +1,8 @@
 /*
- * The configuration: text to an immutable snapshot. One table describes every option: its path in the file, its name in
- * the environment, its type, default and range, and what it means; file, environment, --print-config, the manual and
- * the JSON Schema all come from it. Types come from the table, never from YAML. Every error is reported, not only the
- * first, each as `source:line:column: path: reason`.
+ * The configuration: text to an immutable snapshot. One table describes every option: its path in the file,
+ * its name in the environment, its type, default and range, and what it means; file, environment,
+ * --print-config, the manual and the JSON Schema all come from it. Types come from the table, never from
+ * YAML. Every error is reported, not only the first, each as `source:line:column: path: reason`.
  */
 #ifndef CONFIG_CONFIG_H
 #define CONFIG_CONFIG_H
@@ -14,6 +14,7 @@
 #include "base/address.h"
 #include "base/bytes.h"
 #include "base/log.h"
+
 #include "tls/tls.h"
 
 /* Done without where it cannot be had; any other path is insisted on. */
@@ -35,8 +36,8 @@ struct config_listen {
 /* An upstream, with its identity: a name, else (no pins) its address, else its pins. */
 struct config_upstream {
     struct address address;
-    char *label;  /* "tls://1.1.1.1:853#cloudflare-dns.com" */
-    char *name;   /* NULL when none was given */
+    char *label; /* "tls://1.1.1.1:853#cloudflare-dns.com" */
+    char *name;  /* NULL when none was given */
     uint8_t (*pins)[TLS_PIN_SIZE];
     size_t pin_count;
     bool optional; /* of a default or preset: left out where there is no route to it (IPv6) */
@@ -91,8 +92,8 @@ struct config {
 
 /* What the command line and the surroundings give. */
 struct config_sources {
-    const char *file;          /* path, or NULL: the default path where such a file exists */
-    struct span text;          /* the file's text, when file_read is true */
+    const char *file; /* path, or NULL: the default path where such a file exists */
+    struct span text; /* the file's text, when file_read is true */
     bool file_read;
     char *const *environment;  /* as environ; NULL for none */
     const char *const *listen; /* --listen, in order */
@@ -106,14 +107,16 @@ struct config_report {
     void (*error)(struct config_report *report, const char *line);
 };
 
-/* Builds a snapshot: command line over environment over file over defaults. 0, or ERROR_INVALID after at least one
- * report. Opens and reads nothing. The caller frees the snapshot with config_free. */
+/* Builds a snapshot: command line over environment over file over defaults. 0, or ERROR_INVALID after at
+ * least one report. Opens and reads nothing. The caller frees the snapshot with config_free. */
 int config_build(const struct config_sources *sources, struct config_report *report, struct config **out);
 void config_free(struct config *config);
 
-/* Checks what can be checked on the machine without the network and without changing anything: files exist and can be
- * read, the CA file holds something, the user exists, the log file's directory is there. 0 or ERROR_INVALID. */
-int config_check(const struct config *config, const struct config_sources *sources, struct config_report *report);
+/* Checks what can be checked on the machine without the network and without changing anything: files exist
+ * and can be read, the CA file holds something, the user exists, the log file's directory is there. 0 or
+ * ERROR_INVALID. */
+int config_check(const struct config *config, const struct config_sources *sources,
+                 struct config_report *report);
 
 /* Receives text in pieces. */
 struct config_sink {
@@ -123,7 +126,8 @@ struct config_sink {
 /* The snapshot as a complete YAML file with every option; read again it gives the same snapshot. */
 void config_print(const struct config *config, struct config_sink *sink);
 
-/* The reference manual of all options as Markdown, the OPTIONS part of dnseal.yaml(5) in roff, and the JSON Schema. */
+/* The reference manual of all options as Markdown, the OPTIONS part of dnseal.yaml(5) in roff, and the JSON
+ * Schema. */
 void config_print_manual(struct config_sink *sink);
 void config_print_roff(struct config_sink *sink);
 void config_print_schema(struct config_sink *sink);

@@ -104,6 +104,14 @@ static const struct config_option options[] = {
      .description =
          "Most queries that wait for an upstream at one time; a query beyond them is answered SERVFAIL at "
          "once."},
+    {.path = "limits.pending_per_client",
+     FIELD(limits.pending_per_client, NUMBER),
+     .default_text = "1000",
+     .least = 1,
+     .most = 65535,
+     .description =
+         "Most queries of one client address that wait for an upstream at one time in one worker; a query beyond "
+         "them is answered SERVFAIL at once."},
     {.path = "limits.drain_delay",
      FIELD(limits.drain_delay, DURATION),
      .default_text = "0s",
@@ -216,12 +224,11 @@ static const struct config_option options[] = {
          "full."},
     {.path = "control.socket",
      FIELD(control.socket, PATH),
-     .default_text = "/run/dnseal/control.socket",
+     .default_text = CONFIG_CONTROL_SOCKET,
      .words = {""},
      .most = 107,
      .description =
-         "The path of the socket that `--control` and `--healthcheck` talk to. An empty text switches it "
-         "off."},
+         "The path of the socket that `--control` talks to. An empty text switches it off."},
     {.path = "workers",
      FIELD(workers, NUMBER),
      .default_text = "auto",

@@ -1,6 +1,6 @@
 /*
- * The engine's main thread: brings the workers up, waits for letters from the process that supervises it, and takes the
- * workers down again, at the latest when the drain has lasted as long as it may.
+ * The engine's main thread: brings the workers up, waits for letters from the process that supervises it, and
+ * takes the workers down again, at the latest when the drain has lasted as long as it may.
  */
 #include "engine/engine.h"
 
@@ -13,12 +13,15 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
-#include "engine/log_writer.h"
+
 #include "event/event.h"
 #include "guard/guard.h"
 #include "net/net.h"
 #include "tls/tls.h"
+
 #include "worker/worker.h"
+
+#include "engine/log_writer.h"
 
 #define LOG_PATIENCE CLOCK_SECOND
 
@@ -171,7 +174,8 @@ static int build_trust(struct engine *engine)
     int error = tls_trust_build(engine->setup->authorities, &engine->trust);
     if (error != 0) {
         snprintf(engine->reason, sizeof engine->reason, "tls.ca: %s: %s", engine->setup->config->tls.ca,
-                 error == ERROR_NOT_FOUND ? "holds no certificate" : "holds a certificate that cannot be read");
+                 error == ERROR_NOT_FOUND ? "holds no certificate"
+                                          : "holds a certificate that cannot be read");
     }
     return error;
 }
@@ -182,11 +186,12 @@ static int build_guards(struct engine *engine)
     struct random random;
     random_init(&random);
     engine->hash_key = (struct hash_key){{random_u64(&random), random_u64(&random)}};
-    int error = guard_access_build(config->access.allow.items, config->access.allow.count, config->access.deny.items,
-                                   config->access.deny.count, &engine->access);
+    int error = guard_access_build(config->access.allow.items, config->access.allow.count,
+                                   config->access.deny.items, config->access.deny.count, &engine->access);
     if (error == 0) {
-        error = guard_connections_open(engine->hash_key, (unsigned)config->limits.tcp_connections,
-                                       (unsigned)config->limits.tcp_connections_per_client, &engine->connections);
+        error =
+            guard_connections_open(engine->hash_key, (unsigned)config->limits.tcp_connections,
+                                   (unsigned)config->limits.tcp_connections_per_client, &engine->connections);
     }
     return error == 0 ? 0 : fail(engine, error, "the access lists cannot be built");
 }

@@ -1,6 +1,7 @@
 /*
- * The unprivileged process: worker threads, a thread that writes the log, and a main thread that listens to the process
- * that started it. It gets everything as descriptors and memory: after its start it opens no file and binds no socket.
+ * The unprivileged process: worker threads, a thread that writes the log, and a main thread that listens to
+ * the process that started it. It gets everything as descriptors and memory: after its start it opens no file
+ * and binds no socket.
  */
 #ifndef ENGINE_ENGINE_H
 #define ENGINE_ENGINE_H
@@ -8,8 +9,10 @@
 #include <stddef.h>
 
 #include "base/bytes.h"
-#include "config/config.h"
+
 #include "metrics/metrics.h"
+
+#include "config/config.h"
 
 /* A bound socket and the worker that it is for. */
 struct engine_socket {
@@ -39,8 +42,8 @@ enum engine_letter {
     ENGINE_LOG = 'L',    /* to the engine: write the log to the descriptor that comes along */
 };
 
-/* Serves until it is told to end or the channel closes. Returns the exit code: 0 after an orderly end, 1 when it could
- * not start (the channel has the reason). */
+/* Serves until it is told to end or the channel closes. Returns the exit code: 0 after an orderly end, 1 when
+ * it could not start (the channel has the reason). */
 int engine_run(const struct engine_setup *setup);
 
 #endif

@@ -1,6 +1,6 @@
 /*
- * The log's own thread. Lines of all rings are gathered and written in large pieces; what the descriptor refuses (a full
- * disk, a reader that went away) is lost and counted, and the next lines are tried anew.
+ * The log's own thread. Lines of all rings are gathered and written in large pieces; what the descriptor
+ * refuses (a full disk, a reader that went away) is lost and counted, and the next lines are tried anew.
  */
 #include "engine/log_writer.h"
 
@@ -87,8 +87,7 @@ static bool take_round(struct log_writer *writer)
 static void on_letter(struct event_mailbox *mailbox)
 {
     struct log_writer *writer = container_of(mailbox, struct log_writer, mailbox);
-    while (take_round(writer)) {
-    }
+    while (take_round(writer)) {}
     write_gathered(writer);
     count_drops(writer);
 }
@@ -202,7 +201,8 @@ void log_writer_close(struct log_writer *writer, uint64_t patience)
     atomic_store(&writer->ending, true);
     event_mailbox_post(&writer->mailbox);
     uint64_t until = clock_wall() + patience;
-    struct timespec limit = {.tv_sec = (time_t)(until / CLOCK_SECOND), .tv_nsec = (long)(until % CLOCK_SECOND)};
+    struct timespec limit = {.tv_sec = (time_t)(until / CLOCK_SECOND),
+                             .tv_nsec = (long)(until % CLOCK_SECOND)};
     if (pthread_timedjoin_np(writer->thread, NULL, &limit) == 0) {
         free_writer(writer);
     }

@@ -1,11 +1,12 @@
 /*
- * The thread that writes the log: it takes the events of all rings, and is the only one that a slow disk or a stopped
- * reader can hold up. Private to the room.
+ * The thread that writes the log: it takes the events of all rings, and is the only one that a slow disk or a
+ * stopped reader can hold up. Private to the room.
  */
 #ifndef ENGINE_LOG_WRITER_H
 #define ENGINE_LOG_WRITER_H
 
 #include "base/log.h"
+
 #include "event/event.h"
 #include "metrics/metrics.h"
 
@@ -30,8 +31,8 @@ struct event_mailbox *log_writer_mailbox(struct log_writer *writer);
 /* From any thread: further lines go to this descriptor. */
 void log_writer_redirect(struct log_writer *writer, int descriptor);
 
-/* Writes what waits and ends the thread; a descriptor that does not take its bytes is given up after `patience`
- * nanoseconds. Frees everything unless the thread had to be left behind. */
+/* Writes what waits and ends the thread; a descriptor that does not take its bytes is given up after
+ * `patience` nanoseconds. Frees everything unless the thread had to be left behind. */
 void log_writer_close(struct log_writer *writer, uint64_t patience);
 
 #endif

@@ -4,9 +4,18 @@
 #include <stdio.h>
 
 #include "base/error.h"
+
 #include "monitor/internal.h"
 
-enum { OPTION_LISTEN = 256, OPTION_UPSTREAM, OPTION_CHECK, OPTION_PRINT, OPTION_CONTROL, OPTION_VERSION, OPTION_HELP };
+enum {
+    OPTION_LISTEN = 256,
+    OPTION_UPSTREAM,
+    OPTION_CHECK,
+    OPTION_PRINT,
+    OPTION_CONTROL,
+    OPTION_VERSION,
+    OPTION_HELP
+};
 
 static const struct option options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -45,7 +54,8 @@ void arguments_print_help(void)
           "      --version            print the version and what is built in, and exit\n"
           "      --help               print this text and exit\n"
           "\n"
-          "Exit codes: 0 clean stop, 1 start refused or failed (the reason is on standard error), 2 wrong usage.\n"
+          "Exit codes: 0 clean stop, 1 start refused or failed (the reason is on standard error), 2 wrong "
+          "usage.\n"
           "Manual: dnseal(8), dnseal.yaml(5).\n",
           stdout);
 }

@@ -1,9 +1,7 @@
 /*
- * From words to open things: the configuration from all its sources, then log, authorities, meters and sockets. Whatever
- * is missing refuses the start, by name and with a way out.
+ * From words to open things: the configuration from all its sources, then log, authorities, meters and
+ * sockets. Whatever is missing refuses the start, by name and with a way out.
  */
-#include "monitor/internal.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -13,7 +11,10 @@
 #include <unistd.h>
 
 #include "base/error.h"
+
 #include "net/net.h"
+
+#include "monitor/internal.h"
 
 static const char default_file[] = "/etc/dnseal/dnseal.yaml";
 
@@ -141,15 +142,16 @@ static int open_log(struct boot *boot)
         complain("log.target: %s: cannot be opened: %s", boot->config->log.target, strerror(errno));
         return ERROR_INVALID;
     }
-    return journal_open(&boot->journal, boot->config->log.level, boot->config->log.format, boot->log_descriptor);
+    return journal_open(&boot->journal, boot->config->log.level, boot->config->log.format,
+                        boot->log_descriptor);
 }
 
 static int read_authorities(struct boot *boot)
 {
     int error = read_file(boot->config->tls.ca, &boot->authorities, &boot->authorities_size);
     if (error != 0) {
-        complain("tls.ca: %s: cannot be read: %s (on Debian: apt-get install ca-certificates)", boot->config->tls.ca,
-                 error_text(error));
+        complain("tls.ca: %s: cannot be read: %s (on Debian: apt-get install ca-certificates)",
+                 boot->config->tls.ca, error_text(error));
     }
     return error;
 }
@@ -201,8 +203,8 @@ static int resolve_identity(struct boot *boot)
 
 int boot_open(struct boot *boot)
 {
-    int (*const steps[])(struct boot *) = {resolve_identity, open_log,         read_authorities, count_workers,
-                                           choose_upstreams, open_metrics,     sockets_open};
+    int (*const steps[])(struct boot *) = {resolve_identity, open_log,     read_authorities, count_workers,
+                                           choose_upstreams, open_metrics, sockets_open};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int error = steps[i](boot);
         if (error != 0) {

@@ -1,6 +1,6 @@
 /*
- * The control socket, both ends. A command is one packet; its answer is a head packet with the answer's size and status,
- * then the text in packets. The file is of mode 0600: who may open it may ask.
+ * The control socket, both ends. A command is one packet; its answer is a head packet with the answer's size
+ * and status, then the text in packets. The file is of mode 0600: who may open it may ask.
  */
 #include <errno.h>
 #include <poll.h>
@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "monitor/internal.h"
+
 #include "net/net.h"
+
+#include "monitor/internal.h"
 
 enum { COMMAND_SIZE = 256, PACKET_SIZE = 16 * 1024, ANSWER_MOST = 4 * 1024 * 1024, PATIENCE_MS = 5000 };
 
@@ -140,7 +142,8 @@ static int refuse(struct boot *boot, int error)
     if (log_begin(&boot->journal.log, LOG_WARNING, "control_off")) {
         log_text(&boot->journal.log, "path", path);
         log_text(&boot->journal.log, "reason", error_text(error));
-        log_text(&boot->journal.log, "hint", "name a path that can be written in control.socket, or \"\" for none");
+        log_text(&boot->journal.log, "hint",
+                 "name a path that can be written in control.socket, or \"\" for none");
         journal_end(&boot->journal);
     }
     return 0;

@@ -1,9 +1,9 @@
 /*
  * What the files of the monitor share.
  *
- * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c (the
- * monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), control.c (the control socket,
- * both ends), supervise.c (the engine's life), monitor.c (what was asked for).
+ * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c
+ * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), control.c (the
+ * control socket, both ends), supervise.c (the engine's life), monitor.c (what was asked for).
  */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
@@ -13,16 +13,26 @@
 #include <sys/types.h>
 
 #include "base/log.h"
-#include "config/config.h"
-#include "engine/engine.h"
+
 #include "event/event.h"
 #include "metrics/metrics.h"
+
+#include "config/config.h"
+
+#include "engine/engine.h"
 
 enum { ARGUMENTS_LIST_MAX = 64 };
 
 /* ---- arguments.c ---- */
 
-enum arguments_action { ACTION_RUN, ACTION_CHECK, ACTION_PRINT_CONFIG, ACTION_CONTROL, ACTION_VERSION, ACTION_HELP };
+enum arguments_action {
+    ACTION_RUN,
+    ACTION_CHECK,
+    ACTION_PRINT_CONFIG,
+    ACTION_CONTROL,
+    ACTION_VERSION,
+    ACTION_HELP
+};
 
 struct arguments {
     enum arguments_action action;
@@ -50,7 +60,8 @@ struct identity {
 /* Whom the engine becomes, from the option `user`. ERROR_INVALID after a message on standard error. */
 int privileges_resolve(const char *user, struct identity *out);
 
-/* Gives up, for good, whatever this process may do beyond an ordinary user. Aborts where the system refuses. */
+/* Gives up, for good, whatever this process may do beyond an ordinary user. Aborts where the system refuses.
+ */
 void privileges_drop(const struct identity *identity);
 
 /* Closes every descriptor of the process that is not in the list (which is sorted by this). */
@@ -68,7 +79,8 @@ struct journal {
 int journal_open(struct journal *journal, enum log_level level, enum log_format format, int descriptor);
 void journal_close(struct journal *journal);
 
-/* Ends the open event and writes it. A descriptor that would block loses the line: the monitor never waits. */
+/* Ends the open event and writes it. A descriptor that would block loses the line: the monitor never waits.
+ */
 void journal_end(struct journal *journal);
 
 /* ---- boot.c ---- */
@@ -105,7 +117,8 @@ int boot_open_log(const struct config *config);
 
 /* ---- sockets.c ---- */
 
-/* Binds what is configured, once a worker; a message on standard error names what cannot be bound, and why. */
+/* Binds what is configured, once a worker; a message on standard error names what cannot be bound, and why.
+ */
 int sockets_open(struct boot *boot);
 void sockets_close(struct boot *boot);
 

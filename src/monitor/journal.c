@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+
 #include "monitor/internal.h"
 
 enum { RING_SIZE = 4096 };
@@ -35,7 +36,8 @@ void journal_end(struct journal *journal)
     size_t size = log_take(&journal->log, journal->format, line);
     struct pollfd ready = {.fd = journal->descriptor, .events = POLLOUT};
     if (size > 0 && poll(&ready, 1, 0) == 1 && write(journal->descriptor, line, size) < 0) {
-        /* A full disk or a closed pipe: the engine counts what the log loses, this line is not worth a stop. */
+        /* A full disk or a closed pipe: the engine counts what the log loses, this line is not worth a stop.
+         */
         return;
     }
 }

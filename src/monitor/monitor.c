@@ -4,8 +4,10 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "monitor/internal.h"
+
 #include "tls/tls.h"
+
+#include "monitor/internal.h"
 
 static void print_text(struct config_sink *sink, struct span text)
 {

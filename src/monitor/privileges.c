@@ -1,6 +1,6 @@
 /*
- * Who the engine becomes. The monitor keeps the rights it was started with; the engine loses them before it reads the
- * first byte of a stranger, and cannot get them back.
+ * Who the engine becomes. The monitor keeps the rights it was started with; the engine loses them before it
+ * reads the first byte of a stranger, and cannot get them back.
  */
 #include <cap-ng.h>
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+
 #include "monitor/internal.h"
 
 static int find_user(const char *name, struct identity *out)
@@ -35,12 +36,14 @@ static int resolve_as_root(const char *user, struct identity *out)
         if (find_user("dnseal", out) == 0 || find_user("nobody", out) == 0) {
             return 0;
         }
-        complain("user: there is neither a user dnseal nor a user nobody: create one (useradd --system dnseal) or "
-                 "name another");
+        complain(
+            "user: there is neither a user dnseal nor a user nobody: create one (useradd --system dnseal) or "
+            "name another");
         return ERROR_INVALID;
     }
     if (find_user(user, out) != 0) {
-        complain("user: %s: there is no such user: create it (useradd --system %s) or name another", user, user);
+        complain("user: %s: there is no such user: create it (useradd --system %s) or name another", user,
+                 user);
         return ERROR_INVALID;
     }
     return 0;
@@ -56,7 +59,8 @@ static int resolve_as_ordinary_user(const char *user, struct identity *out)
         return 0;
     }
     out->change = false;
-    complain("user: %s: only root can change the user: start dnseal as root or as that user, or leave the option out",
+    complain("user: %s: only root can change the user: start dnseal as root or as that user, or leave the "
+             "option out",
              user);
     return ERROR_INVALID;
 }

@@ -1,14 +1,16 @@
 /*
- * Every listening socket, one for each worker. Workers share an address by SO_REUSEPORT, which would also let a second
- * dnseal slip in beside the first: so each address is first bound alone.
+ * Every listening socket, one for each worker. Workers share an address by SO_REUSEPORT, which would also let
+ * a second dnseal slip in beside the first: so each address is first bound alone.
  */
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "monitor/internal.h"
+
 #include "net/net.h"
+
+#include "monitor/internal.h"
 
 enum { BACKLOG = 1024, UDP_BUFFER = 4 * 1024 * 1024, UDP_BUFFER_LEAST = 1024 * 1024 };
 
@@ -43,9 +45,11 @@ static const char *way_out(int error)
 {
     switch (error) {
     case ERROR_PERMISSION:
-        return "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or choose another port with --listen";
+        return "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or choose another port "
+               "with --listen";
     case ERROR_ADDRESS_IN_USE:
-        return "another program serves there ('ss -lntup' names it): stop it, or choose another address with --listen";
+        return "another program serves there ('ss -lntup' names it): stop it, or choose another address with "
+               "--listen";
     case ERROR_ADDRESS_MISSING:
         return "'ip address' shows the addresses of this machine";
     case ERROR_UNSUPPORTED:
@@ -59,7 +63,8 @@ static int refuse(const struct address *address, bool udp, int error)
 {
     char text[ADDRESS_TEXT_SIZE];
     address_format(address, true, text);
-    complain("cannot listen on %s (%s): %s: %s", text, udp ? "udp" : "tcp", error_text(error), way_out(error));
+    complain("cannot listen on %s (%s): %s: %s", text, udp ? "udp" : "tcp", error_text(error),
+             way_out(error));
     return error;
 }
 
@@ -68,7 +73,8 @@ static void warn_of_small_buffer(struct boot *boot, const struct address *addres
     if (granted < UDP_BUFFER_LEAST && log_begin(&boot->journal.log, LOG_WARNING, "small_buffer")) {
         log_address(&boot->journal.log, "address", address, true);
         log_number(&boot->journal.log, "bytes", (int64_t)granted);
-        log_text(&boot->journal.log, "hint", "bursts may be lost: set net.core.rmem_max to 4194304 or start as root");
+        log_text(&boot->journal.log, "hint",
+                 "bursts may be lost: set net.core.rmem_max to 4194304 or start as root");
         journal_end(&boot->journal);
     }
 }
@@ -84,7 +90,8 @@ static int open_socket(struct boot *boot, const struct address *address, bool ud
     if (worker == 0 && udp) {
         warn_of_small_buffer(boot, address, granted);
     }
-    boot->sockets[boot->socket_count++] = (struct engine_socket){.descriptor = descriptor, .udp = udp, .worker = worker};
+    boot->sockets[boot->socket_count++] =
+        (struct engine_socket){.descriptor = descriptor, .udp = udp, .worker = worker};
     return 0;
 }
 

@@ -1,6 +1,7 @@
 /*
- * The engine's life, seen from outside: started, watched, replaced when it dies, drained when the program is told to
- * stop. The monitor's own loop waits for signals, for the engine's letters and for the control socket.
+ * The engine's life, seen from outside: started, watched, replaced when it dies, drained when the program is
+ * told to stop. The monitor's own loop waits for signals, for the engine's letters and for the control
+ * socket.
  */
 #include <errno.h>
 #include <signal.h>
@@ -12,14 +13,16 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "monitor/internal.h"
+
 #include "net/net.h"
 
+#include "monitor/internal.h"
+
 /* An engine that died soon after its start is replaced more and more slowly. */
-#define RESTART_FIRST   (100 * CLOCK_MILLISECOND)
-#define RESTART_MOST    (5 * CLOCK_SECOND)
-#define LIVED_LONG      (10 * CLOCK_SECOND)
-#define KILL_PATIENCE   (2 * CLOCK_SECOND)
+#define RESTART_FIRST (100 * CLOCK_MILLISECOND)
+#define RESTART_MOST  (5 * CLOCK_SECOND)
+#define LIVED_LONG    (10 * CLOCK_SECOND)
+#define KILL_PATIENCE (2 * CLOCK_SECOND)
 
 enum { LETTER_SIZE = 512 };
 
@@ -30,9 +33,9 @@ struct supervisor {
     struct event_watch channel;
     struct event_timer restart, drain, kill;
     struct control *control;
-    pid_t engine;       /* 0 while there is none */
+    pid_t engine; /* 0 while there is none */
     uint64_t started_at, restart_after;
-    bool was_ready;     /* some engine has served */
+    bool was_ready; /* some engine has served */
     bool failed_at_start;
     bool stopping, draining;
 };
@@ -222,7 +225,8 @@ static void on_drain(struct event_timer *timer)
     supervisor->draining = true;
     send_letter(supervisor, ENGINE_DRAIN, -1);
     event_timer_set(supervisor->loop, &supervisor->kill,
-                    event_now(supervisor->loop) + supervisor->boot->config->limits.drain_timeout + KILL_PATIENCE);
+                    event_now(supervisor->loop) + supervisor->boot->config->limits.drain_timeout +
+                        KILL_PATIENCE);
 }
 
 static void stop(struct supervisor *supervisor, int number)
@@ -344,7 +348,8 @@ static void log_start(struct supervisor *supervisor)
         journal_end(&supervisor->boot->journal);
     }
     if (supervisor->boot->identity.keeps_root && log_begin(journal(supervisor), LOG_WARNING, "root_kept")) {
-        log_text(journal(supervisor), "hint", "user is \"\": the engine keeps the rights of root; name a user instead");
+        log_text(journal(supervisor), "hint",
+                 "user is \"\": the engine keeps the rights of root; name a user instead");
         journal_end(&supervisor->boot->journal);
     }
 }

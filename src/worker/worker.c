@@ -1,6 +1,6 @@
 /*
- * A worker puts its floors on top of each other and turns its loop. Nothing of a query happens here; what happens here
- * is the order in which things come up and go down.
+ * A worker puts its floors on top of each other and turns its loop. Nothing of a query happens here; what
+ * happens here is the order in which things come up and go down.
  */
 #include "worker/worker.h"
 
@@ -12,10 +12,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
-#include "listen/listen.h"
-#include "query/query.h"
+
 #include "stream/stream.h"
+
 #include "upstream/upstream.h"
+
+#include "query/query.h"
+
+#include "listen/listen.h"
 
 /* Blocks of 4 KiB for all streams of a worker: 64 MiB of address space, touched only as far as it is used. */
 enum { STREAM_BLOCKS = 16384 };
@@ -77,8 +81,8 @@ static void *run(void *argument)
 
 /* ---- coming up ---- */
 
-static int build_client(const struct config *config, const struct config_upstream *upstream, struct tls_trust *trust,
-                        struct tls_client **out)
+static int build_client(const struct config *config, const struct config_upstream *upstream,
+                        struct tls_trust *trust, struct tls_client **out)
 {
     bool by_address = upstream->name == NULL && upstream->pin_count == 0;
     struct tls_identity identity = {

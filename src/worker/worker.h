@@ -1,6 +1,6 @@
 /*
- * One thread with one of everything: loop, doors, hall, pool. It is opened on the thread that starts it, so that
- * whatever cannot be had is known before a query is read.
+ * One thread with one of everything: loop, doors, hall, pool. It is opened on the thread that starts it, so
+ * that whatever cannot be had is known before a query is read.
  */
 #ifndef WORKER_WORKER_H
 #define WORKER_WORKER_H
@@ -10,11 +10,13 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "config/config.h"
+
 #include "event/event.h"
 #include "guard/guard.h"
 #include "metrics/metrics.h"
 #include "tls/tls.h"
+
+#include "config/config.h"
 
 /* A socket that is bound or listens already; it stays the caller's. */
 struct worker_socket {
