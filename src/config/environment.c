@@ -123,27 +123,35 @@ static void read_listener(struct config_work *work, const char *const values[OLD
 
 enum { STANDARD_SERVERS = 2 };
 
+static bool server_port_read(struct config_work *work, const char *value, uint16_t *out)
+{
+    if (!port_read(work, OLD_SERVER_PORT, value, out)) {
+        return false;
+    }
+    struct address somewhere = config_preset_server(config_preset_at(0), 0);
+    somewhere.port = *out;
+    const char *refusal = config_server_refusal(&somewhere);
+    if (refusal != NULL) {
+        struct config_place place = place_of(work, old_names[OLD_SERVER_PORT]);
+        config_complain(work, &place, "\"%.80s\": %s", value, refusal);
+    }
+    return refusal == NULL;
+}
+
 /* Without DNS_SERVER_IP the two IPv4 addresses of the standard preset are meant. */
-static size_t server_addresses(struct config_work *work, const char *text, uint16_t port,
+static size_t server_addresses(struct config_work *work, const char *text,
                                struct address out[STANDARD_SERVERS])
 {
     if (text == NULL) {
         for (size_t i = 0; i < STANDARD_SERVERS; i++) {
             out[i] = config_preset_server(config_preset_at(0), i);
-            out[i].port = port;
         }
         return STANDARD_SERVERS;
     }
-    const char *refusal = NULL;
-    if (address_parse(span_text(text), 0, &out[0]) != 0 || out[0].port != 0) {
-        refusal = "expected an address without a port";
-    } else {
-        out[0].port = port;
-        refusal = config_server_refusal(&out[0]);
-    }
+    bool is_address = address_parse(span_text(text), 0, &out[0]) == 0 && out[0].port == 0;
+    const char *refusal = is_address ? config_server_refusal(&out[0]) : "expected an address without a port";
     if (refusal != NULL) {
-        struct config_place place =
-            place_of(work, old_names[port == CLEAR_PORT ? OLD_SERVER_PORT : OLD_SERVER_IP]);
+        struct config_place place = place_of(work, old_names[OLD_SERVER_IP]);
         config_complain(work, &place, "\"%.80s\": %s", text, refusal);
         return 0;
     }
@@ -183,10 +191,10 @@ static void read_server(struct config_work *work, const char *const values[OLD_C
         return;
     }
     uint16_t port = CONFIG_DOT_PORT;
-    bool port_usable = port_read(work, OLD_SERVER_PORT, port_text, &port);
+    bool port_usable = server_port_read(work, port_text, &port);
     bool name_usable = server_name_is_valid(work, name);
     struct address addresses[STANDARD_SERVERS];
-    size_t count = server_addresses(work, ip, port, addresses);
+    size_t count = server_addresses(work, ip, addresses);
     if (!port_usable || !name_usable || count == 0) {
         return;
     }
@@ -194,6 +202,7 @@ static void read_server(struct config_work *work, const char *const values[OLD_C
     struct config_place place = place_of(work, old_names[told]);
     struct config_node *entries[STANDARD_SERVERS] = {NULL};
     for (size_t i = 0; i < count; i++) {
+        addresses[i].port = port;
         entries[i] = server_node(work, &place, &addresses[i], name);
     }
     set_list(work, "upstreams", &place, entries, count);
