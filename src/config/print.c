@@ -59,23 +59,14 @@ static void put_listeners(const struct config *config, struct config_sink *sink)
     }
 }
 
-/* The preset whose servers begin at this upstream, all of them and in order. */
+/* The preset whose servers begin at this upstream. Nothing else brings optional servers, and a preset's
+ * servers stand together, the optional ones last. */
 static const struct config_preset *preset_at(const struct config *config, size_t index)
 {
     const struct config_upstream *upstreams = &config->upstreams[index];
-    const struct config_preset *preset = config_preset_of(&upstreams[0].address);
-    if (preset == NULL || config->upstream_count - index < CONFIG_PRESET_SERVERS) {
-        return NULL;
-    }
-    for (size_t i = 0; i < CONFIG_PRESET_SERVERS; i++) {
-        struct address server = config_preset_server(preset, i);
-        if (!address_equal(&server, &upstreams[i].address) || upstreams[i].name == NULL ||
-            strcmp(upstreams[i].name, preset->name) != 0 || upstreams[i].pins != upstreams[0].pins ||
-            upstreams[i].optional != (i >= CONFIG_PRESET_SERVERS / 2)) {
-            return NULL;
-        }
-    }
-    return preset;
+    bool begins = config->upstream_count - index >= CONFIG_PRESET_SERVERS &&
+                  upstreams[CONFIG_PRESET_SERVERS / 2].optional;
+    return begins ? config_preset_of(&upstreams[0].address) : NULL;
 }
 
 static void put_pins(const struct config_upstream *upstream, struct config_sink *sink)

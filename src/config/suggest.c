@@ -45,7 +45,7 @@ void config_suggestion_offer(struct config_suggestion *suggestion, const char *w
         return;
     }
     size_t distance = edit_distance(suggestion->written, word);
-    size_t allowed = least_of(DISTANCE_MAX, size / 3 + 1);
+    size_t allowed = least_of(DISTANCE_MAX, size < 3 ? 1 : size / 3);
     if (distance <= allowed && distance < size && distance < suggestion->distance) {
         suggestion->distance = distance;
         memcpy(suggestion->best, word, size + 1);

@@ -73,6 +73,20 @@ static void test_listen_errors(void **state)
                         "t.yaml:1:24: listen[1]: 127.0.0.1:53 stands here twice\n");
 }
 
+static void test_listen_twice(void **state)
+{
+    (void)state;
+    static const char *const transports[][2] = {{"udp", "udp"}, {"tcp", "tcp"}, {"udp, tcp", "udp"}};
+    for (size_t i = 0; i < sizeof transports / sizeof transports[0]; i++) {
+        char text[256];
+        snprintf(text, sizeof text,
+                 "listen:\n- {address: \"[::1]:53\", transport: [%s]}\n- {address: \"[::1]:53\", transport: "
+                 "[%s]}\n",
+                 transports[i][0], transports[i][1]);
+        assert_file_refused(text, "t.yaml:3:3: listen[1]: [::1]:53 stands here twice\n");
+    }
+}
+
 static void test_listen_most(void **state)
 {
     (void)state;
@@ -415,12 +429,19 @@ static void test_access_most(void **state)
 }
 
 const struct CMUnitTest config_upstream_tests[] = {
-    cmocka_unit_test(test_listen_entries), cmocka_unit_test(test_listen_errors),
-    cmocka_unit_test(test_listen_most),    cmocka_unit_test(test_urls),
-    cmocka_unit_test(test_url_errors),     cmocka_unit_test(test_presets),
-    cmocka_unit_test(test_pins),           cmocka_unit_test(test_upstream_errors),
-    cmocka_unit_test(test_upstreams_most), cmocka_unit_test(test_loops),
-    cmocka_unit_test(test_access),         cmocka_unit_test(test_access_errors),
+    cmocka_unit_test(test_listen_entries),
+    cmocka_unit_test(test_listen_errors),
+    cmocka_unit_test(test_listen_most),
+    cmocka_unit_test(test_listen_twice),
+    cmocka_unit_test(test_urls),
+    cmocka_unit_test(test_url_errors),
+    cmocka_unit_test(test_presets),
+    cmocka_unit_test(test_pins),
+    cmocka_unit_test(test_upstream_errors),
+    cmocka_unit_test(test_upstreams_most),
+    cmocka_unit_test(test_loops),
+    cmocka_unit_test(test_access),
+    cmocka_unit_test(test_access_errors),
     cmocka_unit_test(test_access_most),
 };
 const size_t config_upstream_count = sizeof config_upstream_tests / sizeof config_upstream_tests[0];

@@ -55,6 +55,8 @@ static void test_unknown_keys(void **state)
     assert_file_refused("limits: {workers: 3}\n",
                         "t.yaml:1:10: limits.workers: unknown key; workers stands at the top of the file\n");
     assert_file_refused("tls: {level: info}\n", "t.yaml:1:7: tls.level: unknown key; level stands in log\n");
+    assert_file_refused("tsl: {}\n", "t.yaml:1:1: tsl: unknown key; did you mean tls?\n");
+    assert_file_refused("tcp: {}\n", "t.yaml:1:1: tcp: unknown key\n");
     assert_file_refused("cache: {size: 64MiB}\n", "t.yaml:1:1: cache: unknown key\n");
     assert_file_refused("log: {zzzzzzz: info}\n", "t.yaml:1:7: log.zzzzzzz: unknown key\n");
     assert_file_refused("\"\": 1\n", "t.yaml:1:1: unknown key\n");
@@ -155,6 +157,27 @@ static void test_bytes(void **state)
     assert_file_refused("\"a\\e\": 1\n", "t.yaml:1:1: holds a control character or is not UTF-8\n");
 }
 
+/* The environment holds any bytes: overlong forms, surrogates, what is cut off, what is too large. */
+static void test_environment_bytes(void **state)
+{
+    (void)state;
+    static const char *const wrong[] = {"\x7f",         "\xc0\xaf",         "\xed\xa0\x80",
+                                        "\xe0\x80\x80", "\xf4\x90\x80\x80", "\xc3",
+                                        "\xe2\x82",     "\xc2\x9b"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        char entry[64];
+        snprintf(entry, sizeof entry, "DNSEAL_TLS_CA=/a%s", wrong[i]);
+        assert_environment_refused(NAMES(entry),
+                                   "environment: DNSEAL_TLS_CA: holds a control character or is not UTF-8\n");
+    }
+    static const char *const fine[] = {"\xc2\xa0", "\xed\x9f\xbf", "\xe0\xa0\x80", "\xf4\x8f\xbf\xbf"};
+    for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++) {
+        char entry[64];
+        snprintf(entry, sizeof entry, "DNSEAL_TLS_CA=/a%s", fine[i]);
+        config_free(built_from_environment(NAMES(entry)));
+    }
+}
+
 /* Whatever a file says, a terminal that shows the complaint sees printable ASCII alone. */
 static void test_complaints_are_printable(void **state)
 {
@@ -218,6 +241,7 @@ const struct CMUnitTest config_yaml_tests[] = {
     cmocka_unit_test(test_bytes),
     cmocka_unit_test(test_complaints_are_printable),
     cmocka_unit_test(test_depth),
+    cmocka_unit_test(test_environment_bytes),
     cmocka_unit_test(test_large_files),
     cmocka_unit_test(test_default_path),
 };
