@@ -109,9 +109,9 @@ static const struct config_option options[] = {
      .default_text = "1000",
      .least = 1,
      .most = 65535,
-     .description =
-         "Most queries of one client address that wait for an upstream at one time in one worker; a query beyond "
-         "them is answered SERVFAIL at once."},
+     .description = "Most queries of one client address that wait for an upstream at one time in one worker; "
+                    "a query beyond "
+                    "them is answered SERVFAIL at once."},
     {.path = "limits.drain_delay",
      FIELD(limits.drain_delay, DURATION),
      .default_text = "0s",
@@ -227,8 +227,7 @@ static const struct config_option options[] = {
      .default_text = CONFIG_CONTROL_SOCKET,
      .words = {""},
      .most = 107,
-     .description =
-         "The path of the socket that `--control` talks to. An empty text switches it off."},
+     .description = "The path of the socket that `--control` talks to. An empty text switches it off."},
     {.path = "workers",
      FIELD(workers, NUMBER),
      .default_text = "auto",

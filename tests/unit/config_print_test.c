@@ -128,6 +128,7 @@ static void test_printed_defaults(void **state)
                         "  tcp_connections: 1000\n"
                         "  tcp_connections_per_client: 50\n"
                         "  pending: 16384\n"
+                        "  pending_per_client: 1000\n"
                         "  drain_delay: 0s\n"
                         "  drain_timeout: 5s\n"
                         "upstream:\n"

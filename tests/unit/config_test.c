@@ -33,6 +33,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->limits.tcp_connections, 1000);
     assert_int_equal(config->limits.tcp_connections_per_client, 50);
     assert_int_equal(config->limits.pending, 16384);
+    assert_int_equal(config->limits.pending_per_client, 1000);
     assert_int_equal(config->limits.drain_delay, 0);
     assert_int_equal(config->limits.drain_timeout, 5 * CLOCK_SECOND);
     assert_int_equal(config->upstream.attempt_timeout, 1500 * CLOCK_MILLISECOND);

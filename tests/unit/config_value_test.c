@@ -45,6 +45,7 @@ static const struct number_case others[] = {
     {"limits", "tcp_connections", FIELD(limits.tcp_connections), "1", "1000000", "0", "1000001", 1, 1000000},
     {"limits", "tcp_connections_per_client", FIELD(limits.tcp_connections_per_client), "1", "1000000", "0",
      "1000001", 1, 1000000},
+    {"limits", "pending_per_client", FIELD(limits.pending_per_client), "1", "65535", "0", "65536", 1, 65535},
     {"limits", "pending", FIELD(limits.pending), "1", "1000000", "0", "1000001", 1, 1000000},
     {"upstream", "handshakes_per_second", FIELD(upstream.handshakes_per_second), "1", "1000", "0", "1001", 1,
      1000},
