@@ -48,7 +48,7 @@ static void test_listen_errors(void **state)
         "  - {address: 127.0.0.1:53, transport: udp}\n"
         "  - {address: 127.0.0.1:53, transport: []}\n"
         "  - {address: 127.0.0.1:53, transport: [tls]}\n"
-        "  - {adress: 127.0.0.1:53}\n",
+        "  - {addrezz: 127.0.0.1:53}\n",
         "t.yaml:2:5: listen[0]: \"127.0.0.1\": the port is missing, as in 127.0.0.1:53 or [::1]:53\n"
         "t.yaml:3:5: listen[1]: \"::1\": the port is missing, as in 127.0.0.1:53 or [::1]:53\n"
         "t.yaml:4:5: listen[2]: \"127.0.0.1:0\": the port is missing, as in 127.0.0.1:53 or [::1]:53\n"
@@ -64,7 +64,7 @@ static void test_listen_errors(void **state)
         "t.yaml:11:40: listen[9].transport: expected a list; an empty one is written as []\n"
         "t.yaml:12:40: listen[10].transport: expected udp, tcp or both\n"
         "t.yaml:13:41: listen[11].transport[0]: \"tls\": expected udp or tcp\n"
-        "t.yaml:14:6: listen[12].adress: unknown key; did you mean address?\n"
+        "t.yaml:14:6: listen[12].addrezz: unknown key; did you mean address?\n"
         "t.yaml:14:5: listen[12]: the address is missing\n");
     assert_file_refused("listen: []\n", "t.yaml:1:9: listen: at least one address is needed\n");
     assert_file_refused("listen: [127.0.0.1:53, \"127.0.0.1:53\"]\n",

@@ -47,8 +47,8 @@ static void test_unknown_keys(void **state)
     (void)state;
     assert_file_refused("listne: []\n", "t.yaml:1:1: listne: unknown key; did you mean listen?\n");
     assert_file_refused("limit: {}\n", "t.yaml:1:1: limit: unknown key; did you mean limits?\n");
-    assert_file_refused("\nlog:\n  levle: info\n",
-                        "t.yaml:3:3: log.levle: unknown key; did you mean level?\n");
+    assert_file_refused("\nlog:\n  levul: info\n",
+                        "t.yaml:3:3: log.levul: unknown key; did you mean level?\n");
     assert_file_refused("tcp_idle: 5s\n", "t.yaml:1:1: tcp_idle: unknown key; tcp_idle stands in limits\n");
     assert_file_refused("limits.tcp_idle: 5s\n",
                         "t.yaml:1:1: limits.tcp_idle: unknown key; tcp_idle stands in limits\n");
