@@ -116,7 +116,7 @@ def test_broken(check, tmp_path, case):
         done = check(part, words=words)
         assert done.returncode == 1
         lines = [line for line in done.stderr.splitlines() if str(tmp_path) in line]
-        assert lines and all(re.match(r"^[^:]+config\.yaml:\d+:\d+: ", line) for line in lines), done.stderr
+        assert lines and all(re.match(r"^(dnseal: )?[^:]+config\.yaml:\d+:\d+: ", line) for line in lines), done.stderr
         assert word in done.stderr
 
 

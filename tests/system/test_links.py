@@ -191,19 +191,6 @@ def test_no_descriptors_are_lost(dnseal, a):
     assert 0 <= up <= 4
 
 
-def test_slow_server_does_not_stop_the_others(dnseal, server, b):
-    """Shows: F11, I4"""
-    slow = server("a.test")
-    slow.script = scripts.zone_after(0.5)
-    program = dnseal(slow, b, workers=1)
-    for number in range(60):
-        assert program.query_udp("n%d.test" % number).rcode == 0
-    before = len(slow.heard), len(b.heard)
-    for number in range(100):
-        assert program.query_udp("m%d.test" % number).rcode == 0
-    assert len(b.heard) - before[1] >= 90
-
-
 def test_attempts_are_bounded(dnseal, a, b):
     """Shows: A07, RFC 9520"""
     a.script = b.script = scripts.silent

@@ -232,7 +232,7 @@ def test_half_close_still_gets_the_answer(dnseal, a):
 
 def test_client_that_goes_away_harms_nobody(dnseal, a):
     """Shows: RFC 7766 6.2.4, T01"""
-    program = dnseal(a)
+    program = dnseal(a, limits={"tcp_connections_per_client": 100})
     for number in range(50):
         with program.tcp() as link:
             link.send(wire.query("delay-50.n%d.test" % number))
