@@ -1,7 +1,7 @@
 /*
- * The language: DNS messages as bytes (RFC 1035, RFC 6891). Pure functions: no allocation, no clock, no input or
- * output. What a stranger sends is walked to its last byte before anything of it is believed; every walk is linear
- * in the size of the message.
+ * The language: DNS messages as bytes (RFC 1035, RFC 6891). Pure functions: no allocation, no clock, no input
+ * or output. What a stranger sends is walked to its last byte before anything of it is believed; every walk
+ * is linear in the size of the message.
  */
 #ifndef DNS_DNS_H
 #define DNS_DNS_H
@@ -18,8 +18,8 @@ enum {
     DNS_NAME_MAX = 255,
     DNS_QUESTION_MAX = DNS_NAME_MAX + 4,
     DNS_MESSAGE_MAX = 65535,
-    DNS_UDP_LEAST = 512,  /* RFC 1035: what every client takes */
-    DNS_UDP_MOST = 1232,  /* the most we send in a datagram, and the size we announce */
+    DNS_UDP_LEAST = 512, /* RFC 1035: what every client takes */
+    DNS_UDP_MOST = 1232, /* the most we send in a datagram, and the size we announce */
     DNS_NAME_TEXT_SIZE = 4 * DNS_NAME_MAX + 2,
     DNS_EXTRA_TEXT_MAX = 128, /* of an extended error */
     DNS_OPTION_CLIENT_SUBNET_MAX = 20,
@@ -76,8 +76,8 @@ struct dns_extended_error {
 
 /* ---- names (name.c) ---- */
 
-/* The size of the uncompressed name at the start of `bytes`, root label included. ERROR_SHORT, ERROR_MALFORMED (a
- * label type other than a plain one, more than DNS_NAME_MAX). */
+/* The size of the uncompressed name at the start of `bytes`, root label included. ERROR_SHORT,
+ * ERROR_MALFORMED (a label type other than a plain one, more than DNS_NAME_MAX). */
 int dns_name_size(struct span bytes, size_t *size);
 
 /* Letters A-Z to a-z (RFC 4343); a length byte is never a letter, so whole names may be given. */
@@ -86,8 +86,8 @@ void dns_name_to_lower(uint8_t *bytes, size_t size);
 /* The same bytes but for the case of letters. */
 bool dns_name_equal(const uint8_t *a, const uint8_t *b, size_t size);
 
-/* Text form with a final dot, every byte that is not a letter, digit, '-' or '_' as \DDD, and "\." inside labels.
- * `name` is a valid uncompressed name. Returns the length; the text is terminated. */
+/* Text form with a final dot, every byte that is not a letter, digit, '-' or '_' as \DDD, and "\." inside
+ * labels. `name` is a valid uncompressed name. Returns the length; the text is terminated. */
 size_t dns_name_to_text(const uint8_t *name, char out[DNS_NAME_TEXT_SIZE]);
 
 /* "AAAA", or "TYPE65280" for types without a name here (RFC 3597); out holds at least 16 bytes. */
@@ -102,42 +102,45 @@ const char *dns_rcode_text(unsigned rcode, char out[16]);
 struct dns_query {
     struct span message;
     uint16_t id;
+    uint8_t opcode;
     bool rd, ad, cd;
     bool has_question;    /* false only with `rcode` set: nothing to echo */
     struct span question; /* uncompressed name, type and class, in the client's letter case */
     uint16_t type, class;
-    bool is_signed;       /* the last record is TSIG or SIG(0): nothing but the id may change (RFC 5625, 4.5) */
-    bool has_edns;        /* an OPT record was there, of any version */
+    bool is_signed; /* the last record is TSIG or SIG(0): nothing but the id may change (RFC 5625, 4.5) */
+    bool has_edns;  /* an OPT record was there, of any version */
     bool dnssec_ok;
-    bool keepalive;       /* RFC 7828 option with length 0 */
-    bool padded;          /* RFC 7830 option */
-    uint16_t udp_size;    /* what the client can take in a datagram: 512 without EDNS or below it */
+    bool keepalive;            /* RFC 7828 option with length 0 */
+    bool padded;               /* RFC 7830 option */
+    uint16_t udp_size;         /* what the client can take in a datagram: 512 without EDNS or below it */
     struct span client_subnet; /* payload of an RFC 7871 option, empty when there is none */
-    unsigned rcode;       /* 0: go on. Else the answer this query deserves: FORMERR, NOTIMP or BADVERS */
-    int extended;         /* the extended error that goes with rcode, DNS_EXTENDED_NONE where none does */
+    unsigned rcode;            /* 0: go on. Else the answer this query deserves: FORMERR, NOTIMP or BADVERS */
+    int extended; /* the extended error that goes with rcode, DNS_EXTENDED_NONE where none does */
 };
 
-/* Reads a message that a client sent. 0 where something may be answered: look at out->rcode first. ERROR_SHORT for
- * fewer than 12 bytes and ERROR_INVALID for a message with QR=1: neither is ever answered.
+/* Reads a message that a client sent. 0 where something may be answered: look at out->rcode first.
+ * ERROR_SHORT for fewer than 12 bytes and ERROR_INVALID for a message with QR=1: neither is ever answered.
  *
- * FORMERR: not exactly one question, a compressed or broken question name, records in the answer or authority section
- * (a TSIG or SIG(0) in additional is fine; IXFR's authority SOA is fine: it is refused later by type), two OPT
- * records, an OPT outside additional or with an owner other than the root, options that do not fill their space, a
- * keepalive option with a length other than 0 (RFC 7828, 3.2.1), a cookie of a length that RFC 7873, 5.2.2 forbids, a
- * question for type OPT, bytes behind the last record. NOTIMP: an opcode other than QUERY (extended error 21).
- * BADVERS: EDNS of a version above 0. Unknown options and flags are ignored (RFC 6891, RFC 8906). */
+ * FORMERR: not exactly one question, a compressed or broken question name, records in the answer or authority
+ * section (a TSIG or SIG(0) in additional is fine; IXFR's authority SOA is fine: it is refused later by
+ * type), two OPT records, an OPT outside additional or with an owner other than the root, options that do not
+ * fill their space, a keepalive option with a length other than 0 (RFC 7828, 3.2.1), a cookie of a length
+ * that RFC 7873, 5.2.2 forbids, a question for type OPT, bytes behind the last record. NOTIMP: an opcode
+ * other than QUERY (extended error 21). BADVERS: EDNS of a version above 0. Unknown options and flags are
+ * ignored (RFC 6891, RFC 8906). */
 int dns_query_read(struct span message, struct dns_query *out);
 
 /* What we ask upstream. */
 struct dns_question_form {
     struct span question; /* name, type, class; the name is written in lower case */
     bool rd, cd, dnssec_ok;
-    struct span client_subnet; /* copied as an option when not empty; at most DNS_OPTION_CLIENT_SUBNET_MAX bytes */
-    size_t padding_block;      /* the message is padded to a multiple of it (RFC 7830, RFC 8467); 0: no padding */
+    struct span
+        client_subnet;    /* copied as an option when not empty; at most DNS_OPTION_CLIENT_SUBNET_MAX bytes */
+    size_t padding_block; /* the message is padded to a multiple of it (RFC 7830, RFC 8467); 0: no padding */
 };
 
-/* Writes a query with id 0, AD set, one OPT record of our own (size DNS_UDP_MOST) and, with a padding block, a padding
- * option, even an empty one, so that the size is always a multiple. ERROR_SPACE. */
+/* Writes a query with id 0, AD set, one OPT record of our own (size DNS_UDP_MOST) and, with a padding block,
+ * a padding option, even an empty one, so that the size is always a multiple. ERROR_SPACE. */
 int dns_query_write(const struct dns_question_form *form, uint8_t *out, size_t capacity, size_t *size);
 
 /* ---- answers (answer.c) ---- */
@@ -153,57 +156,60 @@ struct dns_answer {
     size_t records;       /* offset of the first record */
     size_t option_record; /* offset of the OPT record, 0 when there is none */
     size_t option_record_size;
-    bool is_signed;       /* ends in TSIG or SIG(0) */
+    bool is_signed;                     /* ends in TSIG or SIG(0) */
     struct dns_extended_error extended; /* the first one, code NONE when there is none */
     struct span client_subnet;
 };
 
-/* Walks an answer from its first to its last byte: header, exactly one question or none, every owner name, every
- * record's bounds, names inside the data of the types of RFC 1035, one OPT at most and its options, nothing behind
- * the end. Pointers only go backwards. ERROR_SHORT (< 12 bytes), ERROR_INVALID (QR=0 or an opcode other than QUERY),
- * ERROR_MALFORMED. */
+/* Walks an answer from its first to its last byte: header, exactly one question or none, every owner name,
+ * every record's bounds, names inside the data of the types of RFC 1035, one OPT at most and its options,
+ * nothing behind the end. Pointers only go backwards. ERROR_SHORT (< 12 bytes), ERROR_INVALID (QR=0 or an
+ * opcode other than QUERY), ERROR_MALFORMED. */
 int dns_answer_read(struct span message, struct dns_answer *out);
 
-/* Whether the answer is about this question (name without regard to case, type, class). A failure (neither NOERROR
- * nor NXDOMAIN) with an empty question section and no records matches every question. */
+/* Whether the answer is about this question (name without regard to case, type, class). A failure (neither
+ * NOERROR nor NXDOMAIN) with an empty question section and no records matches every question. */
 bool dns_answer_matches(const struct dns_answer *answer, struct span question);
 
 /* How one client sees an answer. */
 struct dns_view {
     uint16_t id;
+    uint8_t opcode;       /* as the client sent it; 0 but for errors */
     struct span question; /* the client's own letter case; may be empty for errors */
     bool rd, cd;          /* as the client sent them */
     bool show_ad;         /* the client set AD or DO (RFC 6840, 5.7) */
     bool has_edns;        /* an OPT record goes out exactly when the client sent one */
     bool dnssec_ok;
-    size_t limit;         /* most bytes; what does not fit is cut and TC set */
-    int keepalive;        /* in units of 100 ms, or -1 for none (RFC 7828) */
-    struct span client_subnet; /* written as an option when not empty */
+    size_t limit;                       /* most bytes; what does not fit is cut and TC set */
+    int keepalive;                      /* in units of 100 ms, or -1 for none (RFC 7828) */
+    struct span client_subnet;          /* written as an option when not empty */
     struct dns_extended_error extended; /* written when has_edns and code is not NONE */
 };
 
 /* The most bytes that dns_answer_write needs above the size of the answer it rewrites. */
 enum { DNS_ANSWER_GROWTH = 11 + 4 + 2 + 4 + 2 + DNS_EXTRA_TEXT_MAX + 4 + DNS_OPTION_CLIENT_SUBNET_MAX };
 
-/* Rewrites an upstream's answer for one client: its id, question, RD and CD, AD only where show_ad, RA set, TC
- * where the upstream set it or where records were cut; records are copied byte by byte, whole RRsets are cut from
- * the end where the limit demands it (the additional section without TC: RFC 2181, 9), the upstream's OPT record is
- * taken out and ours written. Names that point behind a removed OPT record are corrected. An answer that ends in a
- * signature is copied whole with nothing changed but the id; where it does not fit, header and question with TC. The
- * question of view has the size of the answer's (dns_answer_matches was true); an answer without a question gets the
- * view's. ERROR_SPACE where capacity is less than header, question and OPT need. */
-int dns_answer_write(const struct dns_answer *answer, const struct dns_view *view, uint8_t *out, size_t capacity,
-                     size_t *size);
+/* Rewrites an upstream's answer for one client: its id, question, RD and CD, AD only where show_ad, RA set,
+ * TC where the upstream set it or where records were cut; records are copied byte by byte, whole RRsets are
+ * cut from the end where the limit demands it (the additional section without TC: RFC 2181, 9), the
+ * upstream's OPT record is taken out and ours written. Names that point behind a removed OPT record are
+ * corrected. An answer that ends in a signature is copied whole with nothing changed but the id; where it
+ * does not fit, header and question with TC. The question of view has the size of the answer's
+ * (dns_answer_matches was true); an answer without a question gets the view's. ERROR_SPACE where capacity is
+ * less than header, question and OPT need. */
+int dns_answer_write(const struct dns_answer *answer, const struct dns_view *view, uint8_t *out,
+                     size_t capacity, size_t *size);
 
-/* An answer of our own without records: header, question, OPT with the extended error when the client sent EDNS.
- * rcode up to 4095; those above 15 need has_edns. RA is set, AA is not. ERROR_SPACE. */
+/* An answer of our own without records: header, question, OPT with the extended error when the client sent
+ * EDNS. rcode up to 4095; those above 15 need has_edns. RA is set, AA is not. ERROR_SPACE. */
 int dns_error_write(const struct dns_view *view, unsigned rcode, uint8_t *out, size_t capacity, size_t *size);
 
 /* ---- frames (frame.c) ---- */
 
-/* Finds the next message in a stream of two-byte lengths and messages (RFC 1035, 4.2.2; RFC 7766). 0: `message` is
- * the message, `used` counts the bytes to skip, length included. ERROR_SHORT: more bytes are needed; `used` is how
- * many the frame has in all, or 2 while the length itself is not there. ERROR_MALFORMED: a length below 12. */
+/* Finds the next message in a stream of two-byte lengths and messages (RFC 1035, 4.2.2; RFC 7766). 0:
+ * `message` is the message, `used` counts the bytes to skip, length included. ERROR_SHORT: more bytes are
+ * needed; `used` is how many the frame has in all, or 2 while the length itself is not there.
+ * ERROR_MALFORMED: a length below 12. */
 int dns_frame_next(struct span bytes, struct span *message, size_t *used);
 
 #endif

@@ -98,7 +98,7 @@ static int read_records(struct dns_walk *walk, struct dns_query *out, unsigned *
 
 static void judge(struct dns_query *out, bool is_wrong, unsigned version)
 {
-    if (dns_opcode(out->message.data) != 0) {
+    if (out->opcode != 0) {
         out->rcode = DNS_RCODE_NOTIMP;
         out->extended = DNS_EXTENDED_NOT_SUPPORTED;
     } else if (is_wrong) {
@@ -120,6 +120,7 @@ int dns_query_read(struct span message, struct dns_query *out)
     *out = (struct dns_query){
         .message = message,
         .id = bytes_get_u16(message.data),
+        .opcode = (uint8_t)dns_opcode(message.data),
         .rd = flags & DNS_FLAG_RD,
         .ad = flags & DNS_FLAG_AD,
         .cd = flags & DNS_FLAG_CD,

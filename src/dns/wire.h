@@ -34,6 +34,7 @@ enum {
     DNS_OPTION_HEAD_SIZE = 4,
     DNS_POINTER = 0xc0,
     DNS_POINTER_SIZE = 2,
+    DNS_OPCODE_SHIFT = 11,
 };
 
 static inline uint16_t dns_flags(const uint8_t *message)
@@ -43,7 +44,7 @@ static inline uint16_t dns_flags(const uint8_t *message)
 
 static inline unsigned dns_opcode(const uint8_t *message)
 {
-    return dns_flags(message) >> 11 & 0xfu;
+    return dns_flags(message) >> DNS_OPCODE_SHIFT & 0xfu;
 }
 
 /* The number of entries in a section; the question section is -1. */

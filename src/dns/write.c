@@ -90,7 +90,8 @@ static void write_option_record(struct bytes_writer *writer, const struct dns_vi
 static void write_head(struct bytes_writer *writer, const struct dns_view *view, unsigned flags,
                        const uint16_t count[DNS_SECTIONS])
 {
-    flags |= DNS_FLAG_QR | DNS_FLAG_RA | (view->rd ? DNS_FLAG_RD : 0u) | (view->cd ? DNS_FLAG_CD : 0u);
+    flags |= (unsigned)view->opcode << DNS_OPCODE_SHIFT | DNS_FLAG_QR | DNS_FLAG_RA |
+             (view->rd ? DNS_FLAG_RD : 0u) | (view->cd ? DNS_FLAG_CD : 0u);
     bytes_write_u16(writer, view->id);
     bytes_write_u16(writer, (uint16_t)flags);
     bytes_write_u16(writer, view->question.size > 0);

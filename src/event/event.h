@@ -1,10 +1,10 @@
 /*
- * Time and readiness: the only room with epoll. One loop a thread. A turn is always: read the clock, letters of other
- * threads, ready descriptors, timers that are due, after-work. An idle loop sleeps until something happens: it has no
- * heartbeat.
+ * Time and readiness: the only room with epoll. One loop a thread. A turn is always: read the clock, letters
+ * of other threads, ready descriptors, timers that are due, after-work. An idle loop sleeps until something
+ * happens: it has no heartbeat.
  *
- * All objects are the caller's memory and embed in the caller's own; container_of leads back. An object may be taken
- * out, and its memory reused, at any moment, also from inside a callback of the same turn.
+ * All objects are the caller's memory and embed in the caller's own; container_of leads back. An object may
+ * be taken out, and its memory reused, at any moment, also from inside a callback of the same turn.
  */
 #ifndef EVENT_EVENT_H
 #define EVENT_EVENT_H
@@ -20,7 +20,8 @@ enum { EVENT_READ = 1, EVENT_WRITE = 2 };
 
 struct event_loop;
 
-/* A descriptor that is watched. A hang-up or error is reported as every kind of readiness that was asked for. */
+/* A descriptor that is watched. A hang-up or error is reported as every kind of readiness that was asked for.
+ */
 struct event_watch {
     void (*ready)(struct event_watch *watch, unsigned readiness);
     int descriptor;
@@ -44,7 +45,8 @@ struct event_after {
 
 /* ---- the loop (loop.c) ---- */
 
-/* A loop with its timers; the caller closes it, after taking everything out. ERROR_MEMORY, ERROR_DESCRIPTORS. */
+/* A loop with its timers; the caller closes it, after taking everything out. ERROR_MEMORY, ERROR_DESCRIPTORS.
+ */
 int event_loop_open(struct event_loop **out);
 void event_loop_close(struct event_loop *loop);
 
@@ -77,7 +79,8 @@ void event_after_remove(struct event_after *after);
 
 void event_timer_init(struct event_timer *timer, void (*fire)(struct event_timer *));
 
-/* Sets or moves the timer to `due` on the loop's clock; a moment that has passed fires in the next turn's timers. */
+/* Sets or moves the timer to `due` on the loop's clock; a moment that has passed fires in the next turn's
+ * timers. */
 void event_timer_set(struct event_loop *loop, struct event_timer *timer, uint64_t due);
 void event_timer_clear(struct event_timer *timer);
 static inline bool event_timer_pending(const struct event_timer *timer)

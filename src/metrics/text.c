@@ -131,7 +131,8 @@ static void write_family(const struct metrics *metrics, enum family family, stru
                families[family].kind == COUNTER ? "counter" : "gauge");
     for (size_t i = 0; i < METRICS_METER_COUNT; i++) {
         if (meters[i].family == family) {
-            write_sample(sink, families[family].name, meters[i].labels, metrics_sum(metrics, i));
+            write_sample(sink, families[family].name, meters[i].labels,
+                         metrics_sum(metrics, (enum metrics_meter)i));
         }
     }
     write_upstream_family(metrics, family, sink);

@@ -73,7 +73,7 @@ static int read_file(const char *path, char **text, size_t *size)
 static void report_error(struct config_report *report, const char *line)
 {
     (void)report;
-    complain("%s", line);
+    fprintf(stderr, "%s\n", line);
 }
 
 static struct config_report report = {.error = report_error};
@@ -82,8 +82,7 @@ static int read_configuration_file(const struct arguments *arguments, struct boo
                                    struct config_sources *sources)
 {
     const char *path = arguments->file != NULL ? arguments->file : default_file;
-    size_t size;
-    int error = read_file(path, &boot->file_text, &size);
+    int error = read_file(path, &boot->file_text, &boot->file_size);
     if (error == ERROR_NOT_FOUND && arguments->file == NULL) {
         return 0;
     }
@@ -92,7 +91,7 @@ static int read_configuration_file(const struct arguments *arguments, struct boo
         return ERROR_INVALID;
     }
     sources->file = path;
-    sources->text = span_of(boot->file_text, size);
+    sources->text = span_of(boot->file_text, boot->file_size);
     sources->file_read = true;
     return 0;
 }
@@ -115,10 +114,14 @@ int boot_configure(struct boot *boot, const struct arguments *arguments, char *c
     return error == 0 ? config_build(&sources, &report, &boot->config) : error;
 }
 
-int boot_check(struct boot *boot, const struct arguments *arguments)
+int boot_check(struct boot *boot, const struct arguments *arguments, char *const *environment)
 {
-    struct config_sources sources = sources_of(arguments, NULL);
-    sources.file = arguments->file != NULL ? arguments->file : default_file;
+    struct config_sources sources = sources_of(arguments, environment);
+    if (boot->file_text != NULL) {
+        sources.file = arguments->file != NULL ? arguments->file : default_file;
+        sources.text = span_of(boot->file_text, boot->file_size);
+        sources.file_read = true;
+    }
     return config_check(boot->config, &sources, &report);
 }
 

@@ -91,7 +91,8 @@ struct boot {
     size_t upstreams_used; /* the first ones of the configuration's list */
     unsigned workers;
     struct identity identity;
-    char *file_text;
+    char *file_text; /* NULL when there is no file */
+    size_t file_size;
     char *authorities; /* the text of tls.ca */
     size_t authorities_size;
     int log_descriptor;
@@ -105,8 +106,9 @@ struct boot {
 /* Builds the configuration from all its sources. ERROR_INVALID after messages on standard error. */
 int boot_configure(struct boot *boot, const struct arguments *arguments, char *const *environment);
 
-/* --check: what can be known without starting. */
-int boot_check(struct boot *boot, const struct arguments *arguments);
+/* What can be known without starting: before every start, and all that --check does. ERROR_INVALID after
+ * messages. */
+int boot_check(struct boot *boot, const struct arguments *arguments, char *const *environment);
 
 /* Opens log, authorities, meters and sockets, in this order. An error after a message on standard error. */
 int boot_open(struct boot *boot);

@@ -28,11 +28,8 @@ static int print_config(const struct boot *boot)
     return 0;
 }
 
-static int check(struct boot *boot, const struct arguments *arguments)
+static int tell_valid(void)
 {
-    if (boot_check(boot, arguments) != 0) {
-        return 1;
-    }
     puts("dnseal: the configuration is valid");
     return 0;
 }
@@ -42,18 +39,18 @@ static int serve(struct boot *boot)
     return boot_open(boot) == 0 ? supervise(boot) : 1;
 }
 
-static int act(struct boot *boot, const struct arguments *arguments)
+static int act(struct boot *boot, const struct arguments *arguments, char *const *environment)
 {
-    switch (arguments->action) {
-    case ACTION_CHECK:
-        return check(boot, arguments);
-    case ACTION_PRINT_CONFIG:
+    if (arguments->action == ACTION_PRINT_CONFIG) {
         return print_config(boot);
-    case ACTION_CONTROL:
-        return control_send(boot->config->control.socket, arguments->command);
-    default:
-        return serve(boot);
     }
+    if (arguments->action == ACTION_CONTROL) {
+        return control_send(boot->config->control.socket, arguments->command);
+    }
+    if (boot_check(boot, arguments, environment) != 0) {
+        return 1;
+    }
+    return arguments->action == ACTION_CHECK ? tell_valid() : serve(boot);
 }
 
 int monitor_run(int argc, char *const *argv, char *const *environment)
@@ -70,7 +67,7 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
         return print_version();
     }
     struct boot boot = {.log_descriptor = -1};
-    int code = boot_configure(&boot, &arguments, environment) == 0 ? act(&boot, &arguments) : 1;
+    int code = boot_configure(&boot, &arguments, environment) == 0 ? act(&boot, &arguments, environment) : 1;
     boot_close(&boot);
     return code;
 }

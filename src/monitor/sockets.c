@@ -3,6 +3,7 @@
  * a second dnseal slip in beside the first: so each address is first bound alone.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -110,20 +111,50 @@ static int open_sockets_of_worker(struct boot *boot, unsigned worker)
     return error;
 }
 
-static int check_addresses(const struct config *config)
+static bool is_loopback_ipv6(const struct address *address)
 {
-    for (size_t i = 0; i < config->listen_count; i++) {
-        const struct config_listen *listen = &config->listen[i];
-        int error = listen->udp ? bind_alone(&listen->address, true) : 0;
-        if (error != 0) {
-            return refuse(&listen->address, true, error);
-        }
-        error = listen->tcp ? bind_alone(&listen->address, false) : 0;
-        if (error != 0) {
-            return refuse(&listen->address, false, error);
-        }
+    static const uint8_t loopback[16] = {[15] = 1};
+    return address->family == AF_INET6 && memcmp(address->bytes, loopback, sizeof loopback) == 0;
+}
+
+/* A machine without IPv6 has no ::1, and everybody's configuration names it: done without, if something else
+ * is left. */
+static bool drop_loopback_ipv6(struct boot *boot, struct config_listen *listen, int error)
+{
+    if ((error != ERROR_ADDRESS_MISSING && error != ERROR_UNSUPPORTED) ||
+        !is_loopback_ipv6(&listen->address) || boot->config->listen_count == 1) {
+        return false;
     }
-    return 0;
+    listen->udp = listen->tcp = false;
+    if (log_begin(&boot->journal.log, LOG_WARNING, "no_ipv6")) {
+        log_address(&boot->journal.log, "address", &listen->address, true);
+        log_text(&boot->journal.log, "hint", "this machine has no IPv6 loopback: the address is left out");
+        journal_end(&boot->journal);
+    }
+    return true;
+}
+
+static int check_listen(struct boot *boot, struct config_listen *listen)
+{
+    bool udp = listen->udp;
+    int error = udp ? bind_alone(&listen->address, true) : 0;
+    if (error == 0 && listen->tcp) {
+        udp = false;
+        error = bind_alone(&listen->address, false);
+    }
+    if (error == 0 || drop_loopback_ipv6(boot, listen, error)) {
+        return 0;
+    }
+    return refuse(&listen->address, udp, error);
+}
+
+static int check_addresses(struct boot *boot)
+{
+    int error = 0;
+    for (size_t i = 0; i < boot->config->listen_count && error == 0; i++) {
+        error = check_listen(boot, &boot->config->listen[i]);
+    }
+    return error;
 }
 
 int sockets_open(struct boot *boot)
@@ -132,7 +163,7 @@ int sockets_open(struct boot *boot)
     if (boot->sockets == NULL) {
         return ERROR_MEMORY;
     }
-    int error = check_addresses(boot->config);
+    int error = check_addresses(boot);
     for (unsigned worker = 0; worker < boot->workers && error == 0; worker++) {
         error = open_sockets_of_worker(boot, worker);
     }

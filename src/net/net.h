@@ -1,6 +1,6 @@
 /*
- * Sockets: the only room with socket calls. Everything is non-blocking and closed on exec. Descriptors belong to the
- * caller; errors are of base/error.h.
+ * Sockets: the only room with socket calls. Everything is non-blocking and closed on exec. Descriptors belong
+ * to the caller; errors are of base/error.h.
  */
 #ifndef NET_NET_H
 #define NET_NET_H
@@ -20,15 +20,16 @@ enum { NET_UDP_BATCH = 64, NET_UDP_RECEIVE_MAX = 4096 + 512, NET_UDP_SEND_MAX = 
 /* Where a datagram came from and to: what is needed to answer from the address that was asked. */
 struct net_peer {
     struct address remote;
-    struct address local;     /* the address that was asked; AF_UNSPEC when the socket is bound to one address */
+    struct address local; /* the address that was asked; AF_UNSPEC when the socket is bound to one address */
     unsigned interface_index; /* of `local`, 0 when not known */
 };
 
-/* Binds a UDP socket. With share, SO_REUSEPORT is set, so that each worker has one of its own. A wildcard address
- * asks the kernel for the destination of each datagram. IPv6 sockets take IPv6 only. Path MTU discovery never makes
- * fragments of what we send: IP_MTU_DISCOVER is set to IP_PMTUDISC_OMIT where there is one.
- * `buffer` is the size in bytes wanted for both socket buffers; `granted` tells the smaller of what the kernel gave
- * (SO_RCVBUFFORCE is tried first). ERROR_ADDRESS_IN_USE, ERROR_ADDRESS_MISSING, ERROR_PERMISSION, ... */
+/* Binds a UDP socket. With share, SO_REUSEPORT is set, so that each worker has one of its own. A wildcard
+ * address asks the kernel for the destination of each datagram. IPv6 sockets take IPv6 only. Path MTU
+ * discovery never makes fragments of what we send: IP_MTU_DISCOVER is set to IP_PMTUDISC_OMIT where there is
+ * one. `buffer` is the size in bytes wanted for both socket buffers; `granted` tells the smaller of what the
+ * kernel gave (SO_RCVBUFFORCE is tried first). ERROR_ADDRESS_IN_USE, ERROR_ADDRESS_MISSING, ERROR_PERMISSION,
+ * ... */
 int net_udp_bind(const struct address *local, bool share, size_t buffer, int *descriptor, size_t *granted);
 
 /* Datagrams on their way in or out. Opened once, used for every turn. */
@@ -38,20 +39,21 @@ struct net_udp_batch;
 int net_udp_batch_open(struct net_udp_batch **out);
 void net_udp_batch_close(struct net_udp_batch *batch);
 
-/* Receives up to NET_UDP_BATCH datagrams in one call. Returns their number, ERROR_AGAIN when none waits, other errors
- * as they are (an ICMP error of an earlier send is not one: it is skipped). A datagram that was longer than
- * NET_UDP_RECEIVE_MAX has size 0. */
+/* Receives up to NET_UDP_BATCH datagrams in one call. Returns their number, ERROR_AGAIN when none waits,
+ * other errors as they are (an ICMP error of an earlier send is not one: it is skipped). A datagram that was
+ * longer than NET_UDP_RECEIVE_MAX has size 0. */
 int net_udp_receive(struct net_udp_batch *batch, int descriptor, bool wildcard);
 
 /* The i-th datagram of the last receive; valid until the next. */
 struct span net_udp_datagram(const struct net_udp_batch *batch, size_t i, struct net_peer *peer);
 
-/* Puts a datagram (at most NET_UDP_SEND_MAX bytes, copied) into the send batch of the descriptor. Sends the batch
- * first when it is full. */
-void net_udp_push(struct net_udp_batch *batch, int descriptor, const struct net_peer *peer, struct span datagram);
+/* Puts a datagram (at most NET_UDP_SEND_MAX bytes, copied) into the send batch of the descriptor. Sends the
+ * batch first when it is full. */
+void net_udp_push(struct net_udp_batch *batch, int descriptor, const struct net_peer *peer,
+                  struct span datagram);
 
-/* Sends what was pushed, in one sendmmsg where the kernel takes it all. A datagram that the kernel refuses is dropped;
- * the number of dropped ones is returned. */
+/* Sends what was pushed, in one sendmmsg where the kernel takes it all. A datagram that the kernel refuses is
+ * dropped; the number of dropped ones is returned. */
 size_t net_udp_flush(struct net_udp_batch *batch, int descriptor);
 
 /* ---- streams (tcp.c) ---- */
@@ -59,12 +61,12 @@ size_t net_udp_flush(struct net_udp_batch *batch, int descriptor);
 /* A listening TCP socket, with the same meaning of share. TCP_DEFER_ACCEPT is not set. */
 int net_tcp_listen(const struct address *local, bool share, int backlog, int *descriptor);
 
-/* The next connection, TCP_NODELAY set. ERROR_AGAIN; ERROR_DESCRIPTORS when there is no descriptor left; connections
- * that died in the queue are skipped. */
+/* The next connection, TCP_NODELAY set. ERROR_AGAIN; ERROR_DESCRIPTORS when there is no descriptor left;
+ * connections that died in the queue are skipped. */
 int net_tcp_accept(int listener, int *descriptor, struct address *remote);
 
-/* Begins to connect, TCP_NODELAY and keepalive set. 0 when it is under way or done: the socket becomes writable.
- * ERROR_REFUSED, ERROR_UNREACHABLE, ERROR_DESCRIPTORS, ... */
+/* Begins to connect, TCP_NODELAY and keepalive set. 0 when it is under way or done: the socket becomes
+ * writable. ERROR_REFUSED, ERROR_UNREACHABLE, ERROR_DESCRIPTORS, ... */
 int net_tcp_connect(const struct address *remote, int *descriptor);
 
 /* The outcome of net_tcp_connect once the socket is writable: 0 or its error. */
@@ -81,8 +83,8 @@ int net_tcp_write(int descriptor, const struct iovec *parts, int count);
 /* The address a socket is bound to. */
 int net_local_address(int descriptor, struct address *out);
 
-/* A listening or connected local (UNIX) socket of sequenced packets. The path's old socket is removed first when nobody
- * listens there; the file gets mode 0600. ERROR_ADDRESS_IN_USE when somebody does. */
+/* A listening or connected local (UNIX) socket of sequenced packets. The path's old socket is removed first
+ * when nobody listens there; the file gets mode 0600. ERROR_ADDRESS_IN_USE when somebody does. */
 int net_local_listen(const char *path, int *descriptor);
 int net_local_accept(int listener, int *descriptor);
 int net_local_connect(const char *path, int *descriptor);
@@ -92,8 +94,8 @@ int net_local_pair(int descriptor[2]);
 /* One packet, with a descriptor along it when `passed` is not -1. ERROR_AGAIN, ERROR_CLOSED, ... */
 int net_local_send(int descriptor, struct span packet, int passed);
 
-/* Size of the packet received; 0 at the end. `passed` may be NULL (a descriptor that comes is closed) or receives the
- * descriptor or -1. */
+/* Size of the packet received; 0 at the end. `passed` may be NULL (a descriptor that comes is closed) or
+ * receives the descriptor or -1. */
 int net_local_receive(int descriptor, uint8_t *out, size_t size, int *passed);
 
 /* Whether the machine has a route to the address (a connected UDP socket; nothing is sent). */

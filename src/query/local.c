@@ -4,24 +4,20 @@
  */
 #include "query/internal.h"
 
-/* version.bind, id.server and their kin (RFC 4892), lower case, wire form. */
-static const struct {
-    uint8_t size;
-    const char *name;
-} identity_names[] = {
-    {14, "\7version\4bind"},   {16, "\10hostname\4bind"}, {11, "\2id\6server"},
-    {16, "\7version\6server"}, {14, "\7authors\4bind"},
-};
+/* A name in wire form; the terminator is the root label. */
+#define NAME(text) span_of(text, sizeof(text))
 
+/* version.bind, id.server and their kin (RFC 4892). */
 static bool is_identity(const struct dns_query *query)
 {
     if (query->class != DNS_CLASS_CHAOS) {
         return false;
     }
+    const struct span names[] = {NAME("\7version\4bind"), NAME("\10hostname\4bind"), NAME("\2id\6server"),
+                                 NAME("\7version\6server"), NAME("\7authors\4bind")};
     size_t size = query->question.size - 4;
-    for (size_t i = 0; i < sizeof identity_names / sizeof identity_names[0]; i++) {
-        if (identity_names[i].size == size &&
-            dns_name_equal(query->question.data, (const uint8_t *)identity_names[i].name, size)) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (names[i].size == size && dns_name_equal(query->question.data, names[i].data, size)) {
             return true;
         }
     }

@@ -22,6 +22,7 @@ struct dns_view query_view(const struct query_door *door, const struct dns_query
     size_t udp = query->udp_size < DNS_UDP_MOST ? query->udp_size : DNS_UDP_MOST;
     return (struct dns_view){
         .id = query->id,
+        .opcode = query->opcode,
         .question = query->has_question ? query->question : (struct span){0},
         .rd = query->rd,
         .cd = query->cd,

@@ -1,7 +1,8 @@
 /*
- * OpenSSL behind our own types: the only room that knows it. Nothing here weakens a check: there is no option to go
- * without one. TLS 1.2 is the least, with ECDHE and AEAD ciphers only; no compression, no renegotiation, no early data
- * (RFC 9325, RFC 8310). The library writes to sockets with write(2): the process must ignore SIGPIPE.
+ * OpenSSL behind our own types: the only room that knows it. Nothing here weakens a check: there is no option
+ * to go without one. TLS 1.2 is the least, with ECDHE and AEAD ciphers only; no compression, no
+ * renegotiation, no early data (RFC 9325, RFC 8310). The library writes to sockets with write(2): the process
+ * must ignore SIGPIPE.
  */
 #ifndef TLS_TLS_H
 #define TLS_TLS_H
@@ -16,23 +17,23 @@
 enum { TLS_PIN_SIZE = 32, TLS_RECORD_MAX = 16384 };
 
 /* Why a handshake or a connection failed, as words for the log and the meters. */
-#define TLS_REASONS(X)                                                                                       \
-    X(NONE, "none")                                                                                          \
-    X(EXPIRED, "expired")                                                                                    \
-    X(NOT_YET_VALID, "not_yet_valid")                                                                        \
-    X(WRONG_NAME, "wrong_name")                                                                              \
-    X(SELF_SIGNED, "self_signed")                                                                            \
-    X(UNKNOWN_CA, "unknown_ca")                                                                              \
-    X(BAD_CHAIN, "bad_chain")                                                                                \
-    X(PURPOSE, "purpose")                                                                                    \
-    X(WEAK, "weak")                                                                                          \
-    X(PIN, "pin")                                                                                            \
-    X(VERSION, "version")                                                                                    \
-    X(CIPHER, "cipher")                                                                                      \
-    X(ALPN, "alpn")                                                                                          \
-    X(NOT_TLS, "not_tls")                                                                                    \
-    X(ALERT, "alert")                                                                                        \
-    X(CLOSED, "closed")                                                                                      \
+#define TLS_REASONS(X)                \
+    X(NONE, "none")                   \
+    X(EXPIRED, "expired")             \
+    X(NOT_YET_VALID, "not_yet_valid") \
+    X(WRONG_NAME, "wrong_name")       \
+    X(SELF_SIGNED, "self_signed")     \
+    X(UNKNOWN_CA, "unknown_ca")       \
+    X(BAD_CHAIN, "bad_chain")         \
+    X(PURPOSE, "purpose")             \
+    X(WEAK, "weak")                   \
+    X(PIN, "pin")                     \
+    X(VERSION, "version")             \
+    X(CIPHER, "cipher")               \
+    X(ALPN, "alpn")                   \
+    X(NOT_TLS, "not_tls")             \
+    X(ALERT, "alert")                 \
+    X(CLOSED, "closed")               \
     X(OTHER, "other")
 
 enum tls_reason {
@@ -46,8 +47,8 @@ const char *tls_reason_word(enum tls_reason reason);
 
 struct tls_failure {
     enum tls_reason reason;
-    char detail[128];        /* the library's words, printable ASCII, terminated */
-    char subject[128];       /* of the peer's certificate, empty when none came */
+    char detail[128];              /* the library's words, printable ASCII, terminated */
+    char subject[128];             /* of the peer's certificate, empty when none came */
     int64_t not_before, not_after; /* of it, seconds since the epoch; 0 when none came */
 };
 
@@ -56,26 +57,28 @@ struct tls_failure {
 /* Certificates of authorities; shared by all contexts and threads, immutable. */
 struct tls_trust;
 
-/* From PEM text. ERROR_MALFORMED when it holds a certificate that cannot be read, ERROR_NOT_FOUND when it holds none.
- * The caller frees it after every context that was built on it. */
+/* From PEM text. ERROR_MALFORMED when it holds a certificate that cannot be read, ERROR_NOT_FOUND when it
+ * holds none. The caller frees it after every context that was built on it. */
 int tls_trust_build(struct span pem, struct tls_trust **out);
 void tls_trust_free(struct tls_trust *trust);
 
-/* Whom we are willing to talk to. At least a name, or an address with verify_address, or a pin must be there: else
- * tls_client_build says ERROR_INVALID. */
+/* Whom we are willing to talk to. At least a name, or an address with verify_address, or a pin must be there:
+ * else tls_client_build says ERROR_INVALID. */
 struct tls_identity {
-    const char *name;            /* DNS name to send as SNI and to find in the certificate; NULL for none */
-    const struct address *address; /* with name NULL: the certificate must bear this IP address; NULL for none */
+    const char *name; /* DNS name to send as SNI and to find in the certificate; NULL for none */
+    const struct address
+        *address; /* with name NULL: the certificate must bear this IP address; NULL for none */
     const uint8_t (*pins)[TLS_PIN_SIZE]; /* SHA-256 of a SubjectPublicKeyInfo (RFC 7858, 4.2) */
     size_t pin_count;
     bool require_1_3;
 };
 
-/* A client's side for one identity. With a name or an address the chain must lead to `trust` and the certificate must
- * bear it in its SAN (never in CN); with pins one certificate of the verified chain must carry a pinned key. With pins
- * and neither name nor address the server's own certificate must carry the pinned key, and that alone is checked.
- * ALPN "dot" is offered; a server that chooses none is fine, one that chooses another is refused. The context keeps
- * the sessions it was given for resumption, for this identity alone. One thread. */
+/* A client's side for one identity. With a name or an address the chain must lead to `trust` and the
+ * certificate must bear it in its SAN (never in CN); with pins one certificate of the verified chain must
+ * carry a pinned key. With pins and neither name nor address the server's own certificate must carry the
+ * pinned key, and that alone is checked. ALPN "dot" is offered; a server that chooses none is fine, one that
+ * chooses another is refused. The context keeps the sessions it was given for resumption, for this identity
+ * alone. One thread. */
 struct tls_client;
 int tls_client_build(const struct tls_identity *identity, struct tls_trust *trust, struct tls_client **out);
 /* After its last connection was closed: asserted. NULL is allowed. */
@@ -91,8 +94,8 @@ const char *tls_library_version(void);
 
 struct tls_session;
 
-/* A client's connection over a connected non-blocking socket; the descriptor stays the caller's. Offers a kept session.
- * `wall` is the time in seconds that certificates are judged by. ERROR_MEMORY. */
+/* A client's connection over a connected non-blocking socket; the descriptor stays the caller's. Offers a
+ * kept session. `wall` is the time in seconds that certificates are judged by. ERROR_MEMORY. */
 int tls_session_connect(struct tls_client *client, int descriptor, int64_t wall, struct tls_session **out);
 
 /* What a call waits for when it says ERROR_AGAIN. */
@@ -103,12 +106,12 @@ enum tls_want tls_session_want(const struct tls_session *session);
  * tls_session_failure), ERROR_RESET, ERROR_CLOSED. */
 int tls_session_handshake(struct tls_session *session);
 
-/* Bytes read (at most `size`); 0 after the peer's close_notify; ERROR_AGAIN, ERROR_CLOSED (end without close_notify),
- * ERROR_RESET, ERROR_TLS. */
+/* Bytes read (at most `size`); 0 after the peer's close_notify; ERROR_AGAIN, ERROR_CLOSED (end without
+ * close_notify), ERROR_RESET, ERROR_TLS. */
 int tls_session_read(struct tls_session *session, uint8_t *out, size_t size);
 
-/* Writes one record of at most TLS_RECORD_MAX bytes. Bytes written; ERROR_AGAIN (give the same bytes again, they may
- * have moved), ERROR_RESET, ERROR_TLS. */
+/* Writes one record of at most TLS_RECORD_MAX bytes. Bytes written; ERROR_AGAIN (give the same bytes again,
+ * they may have moved), ERROR_RESET, ERROR_TLS. */
 int tls_session_write(struct tls_session *session, const uint8_t *bytes, size_t size);
 
 /* Whether the library holds bytes that the socket will not announce. */

@@ -63,7 +63,8 @@ struct upstream_server {
     bool handshake_failing; /* it was TLS that failed, not TCP */
     unsigned fruitless;     /* links in a row without an answer */
     enum upstream_health health;
-    const char *reason; /* static word for the last failure, NULL before one */
+    const char *reason;        /* static word for the last failure, NULL before one */
+    const char *logged_reason; /* the one that the log knows */
     uint64_t last_attempt_at, retry_at, backoff, logged_at;
     uint64_t handshakes_until; /* the moment up to which the budget of handshakes is spent */
     struct event_timer retry;

@@ -15,7 +15,9 @@ enum {
     BACKOFF_JITTER_PERCENT = 20,
 };
 
-#define LOG_REPEAT (60 * CLOCK_SECOND)
+/* The same failure is told once a minute, another one of the same server every ten seconds at most. */
+#define LOG_REPEAT   (60 * CLOCK_SECOND)
+#define LOG_DISTANCE (10 * CLOCK_SECOND)
 
 /* ---- what the log says ---- */
 
@@ -36,6 +38,8 @@ static const char *hint_of(const char *reason)
         {"unknown_ca", "the certificate's authority is not in tls.ca: check that file"},
         {"self_signed", "the certificate is self-signed: add its authority to tls.ca, or pin its key"},
         {"pin", "the server's key is none of the pinned ones: check the pins with the server's operator"},
+        {"alpn", "the server speaks another protocol on this port: is it a DNS over TLS port?"},
+        {"closed", "the server closed the connection during the handshake: does it serve this address?"},
         {"version", "the server does not speak a TLS version that is allowed (tls.min_version)"},
         {"not_tls", "the server does not speak TLS on this port"},
         {"descriptors", "this process has no file descriptor left: raise its limit (ulimit -n)"},
@@ -45,7 +49,7 @@ static const char *hint_of(const char *reason)
             return hints[i].hint;
         }
     }
-    return "see the reason";
+    return "see the reason, and tls_failure before it where there is one";
 }
 
 static void log_date(struct log *log, const char *key, int64_t seconds)
@@ -224,15 +228,16 @@ static void tell_failure(struct upstream_server *server, const struct tls_failur
                          const char *reason)
 {
     uint64_t now = event_now(server->pool->around.loop);
-    bool news =
-        server->health != UPSTREAM_DOWN || server->reason == NULL || strcmp(server->reason, reason) != 0;
+    bool went_down = server->health != UPSTREAM_DOWN;
+    bool same = server->logged_reason != NULL && strcmp(server->logged_reason, reason) == 0;
     server->health = UPSTREAM_DOWN;
     server->reason = reason;
     metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 0);
-    if (!news && now - server->logged_at < LOG_REPEAT) {
+    if (!went_down && now - server->logged_at < (same ? LOG_REPEAT : LOG_DISTANCE)) {
         return;
     }
     server->logged_at = now;
+    server->logged_reason = reason;
     if (failure != NULL) {
         log_tls_failure(server, failure);
     }

@@ -211,7 +211,7 @@ def test_version_and_help():
     version, words = run(["--version"]), run(["--help"])
     assert version.returncode == 0 and "dnseal" in version.stdout
     assert words.returncode == 0
-    for option in ("--listen", "--upstream", "--check", "--print-config", "--control", "--healthcheck", "--version"):
+    for option in ("--listen", "--upstream", "--check", "--print-config", "--control", "--version"):
         assert option in words.stdout
 
 
@@ -227,15 +227,6 @@ def test_address_in_use(dnseal, write_config, a):
     blocker.close()
     assert done.returncode == 1 and taken in done.stderr
     assert first.query_udp("x.test").rcode == 0, here
-
-
-def test_healthcheck(dnseal, a):
-    """Shows: I10"""
-    program = dnseal(a)
-    assert program.query_udp("x.test").rcode == 0
-    assert run(["-c", program.file, "--healthcheck"]).returncode == 0
-    program.stop()
-    assert run(["-c", program.file, "--healthcheck"]).returncode != 0
 
 
 def test_control_socket_is_private(dnseal, a, tmp_path):
