@@ -150,7 +150,9 @@ static bool put(struct line *line, const char *text, size_t size)
         line->full = true;
         return false;
     }
-    memcpy(line->at, text, size);
+    if (size > 0) {
+        memcpy(line->at, text, size);
+    }
     line->at += size;
     return true;
 }
@@ -209,6 +211,7 @@ static void put_address(struct line *line, enum kind kind, struct span value)
 {
     char text[ADDRESS_TEXT_SIZE + sizeof "/128"];
     struct address_prefix prefix;
+    assert(value.data != NULL);
     if (kind == KIND_PREFIX) {
         memcpy(&prefix, value.data, sizeof prefix);
     } else {
@@ -225,6 +228,7 @@ static void put_number(struct line *line, enum kind kind, struct span value)
 {
     char text[40];
     int64_t number;
+    assert(value.size == sizeof number);
     memcpy(&number, value.data, sizeof number);
     if (kind == KIND_DURATION) {
         uint64_t microseconds = (uint64_t)number / CLOCK_MICROSECOND;

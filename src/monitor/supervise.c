@@ -124,7 +124,7 @@ static int start_engine(struct supervisor *supervisor)
     pid_t monitor = getpid();
     pid_t engine = fork();
     if (engine == 0) {
-        _exit(run_engine(supervisor, pair[1], monitor));
+        exit(run_engine(supervisor, pair[1], monitor));
     }
     net_close(pair[1]);
     if (engine < 0) {

@@ -52,7 +52,7 @@ int net_socket(int family, int type, int *descriptor)
 
 int net_socket_bound(const struct address *local, int type, bool share, int *descriptor)
 {
-    int made;
+    int made = -1;
     int failed = net_socket(local->family, type, &made);
     if (failed) {
         return failed;
@@ -104,7 +104,7 @@ static int local_name(const char *path, struct sockaddr_un *out)
 static int remove_stale(const struct sockaddr_un *name)
 {
     struct stat status;
-    int probe;
+    int probe = -1;
     if (lstat(name->sun_path, &status) != 0) {
         return errno == ENOENT ? 0 : error_from_errno(errno);
     }
@@ -126,7 +126,7 @@ static int remove_stale(const struct sockaddr_un *name)
 int net_local_listen(const char *path, int *descriptor)
 {
     struct sockaddr_un name;
-    int made;
+    int made = -1;
     int failed = local_name(path, &name);
     if (!failed) {
         failed = remove_stale(&name);
@@ -149,7 +149,7 @@ int net_local_listen(const char *path, int *descriptor)
 
 int net_local_accept(int listener, int *descriptor)
 {
-    int made;
+    int made = -1;
     do {
         made = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     } while (made < 0 && (errno == EINTR || errno == ECONNABORTED));
@@ -163,7 +163,7 @@ int net_local_accept(int listener, int *descriptor)
 int net_local_connect(const char *path, int *descriptor)
 {
     struct sockaddr_un name;
-    int made;
+    int made = -1;
     int failed = local_name(path, &name);
     if (!failed) {
         failed = net_socket(AF_UNIX, SOCK_SEQPACKET, &made);
@@ -281,7 +281,7 @@ bool net_has_route(const struct address *remote)
 {
     struct sockaddr_storage kernel;
     struct address target = *remote;
-    int probe;
+    int probe = -1;
     if (target.port == 0) {
         target.port = ROUTE_PORT;
     }

@@ -280,8 +280,11 @@ void upstream_server_failed(struct upstream_server *server, int error, const str
 
 void upstream_server_send_waiting(struct upstream_server *server)
 {
-    while (!list_empty(&server->waiting) && server->link != NULL && upstream_link_has_room(server->link)) {
+    while (server->link != NULL && upstream_link_has_room(server->link)) {
         struct list *node = list_take_first(&server->waiting);
+        if (node == NULL) {
+            return;
+        }
         if (!upstream_send(container_of(node, struct upstream_ask, waiting), server)) {
             list_prepend(&server->waiting, node);
             return;
