@@ -83,7 +83,7 @@ def kdig(program, *words):
 @pytest.mark.parametrize("words", [[], ["+tcp"], ["+noedns"], ["+tcp", "+noedns"], ["+dnssec"], ["+cookie"],
                                    ["+keepalive", "+tcp"], ["+nsid"], ["+ednsopt=65001:00ff"], ["+bufsize=4096"]])
 def test_dig(dnseal, a, words):
-    """Shows: M1, M2, M6, W06"""
+    """Shows: M1, M2, M6, W06, RFC 5625 4.4.1, RFC 7766 5"""
     text = dig(dnseal(a), "www.test", *words)
     assert "status: NOERROR" in text and ADDRESS in text
     assert "warning" not in text.lower() and "malformed" not in text.lower() and "PAD" not in text

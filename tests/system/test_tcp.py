@@ -161,7 +161,7 @@ def test_announced_sizes_cost_nothing(dnseal, a):
 
 
 def test_connections_of_one_client_are_limited(dnseal, a, address):
-    """Shows: T08"""
+    """Shows: T08, RFC 9210 4"""
     program = dnseal(a, upstream={"attempt_timeout": "4s"})
     first, other = address(), address()
     links = [program.tcp(first) for _ in range(20)]

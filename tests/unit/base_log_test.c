@@ -181,6 +181,7 @@ void base_test_log_cut(void **state)
     assert_int_equal(log_dropped(&log), 0);
 }
 
+/* Shows: P10 */
 void base_test_log_any_bytes(void **state)
 {
     (void)state;

@@ -5,6 +5,7 @@
 
 #include "config_support.h"
 
+/* Shows: I8 */
 static void test_every_kind(void **state)
 {
     (void)state;
@@ -69,6 +70,7 @@ static void test_unknown_names(void **state)
     config_free(config);
 }
 
+/* Shows: M5 */
 static void test_server_ip(void **state)
 {
     (void)state;
@@ -89,6 +91,7 @@ static void test_server_ip(void **state)
     config_free(config);
 }
 
+/* Shows: M5 */
 static void test_server_without_ip(void **state)
 {
     (void)state;
@@ -128,6 +131,7 @@ static void test_server_errors(void **state)
                                "environment: DNS_SERVER_PORT: \"65536\": expected a port from 1 to 65535\n");
 }
 
+/* Shows: M5 */
 static void test_listener(void **state)
 {
     (void)state;
@@ -174,6 +178,7 @@ static void test_listener_errors(void **state)
         "is never served there (RFC 7858, section 3.1)\n");
 }
 
+/* Shows: M5 */
 static void test_old_names_order(void **state)
 {
     (void)state;

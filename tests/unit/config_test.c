@@ -9,6 +9,7 @@
 
 #include "config_support.h"
 
+/* Shows: M3, RFC5625-6.2 */
 static void test_defaults(void **state)
 {
     (void)state;
@@ -58,6 +59,7 @@ static void test_defaults(void **state)
     config_free(config);
 }
 
+/* Shows: I8 */
 static void test_layers(void **state)
 {
     (void)state;
@@ -97,6 +99,7 @@ static void test_layers(void **state)
     config_free(config);
 }
 
+/* Shows: P02 */
 static void test_all_errors_at_once(void **state)
 {
     (void)state;
@@ -225,6 +228,7 @@ static const char certificate[] = "-----BEGIN CERTIFICATE-----\n"
                                   "eDockfLxSg==\n"
                                   "-----END CERTIFICATE-----\n";
 
+/* Shows: P02, regression 12 */
 static void test_check(void **state)
 {
     (void)state;

@@ -129,6 +129,7 @@ static void test_urls(void **state)
     }
 }
 
+/* Shows: W2, P02, RFC7858-3.1 */
 static void test_url_errors(void **state)
 {
     (void)state;
@@ -236,6 +237,7 @@ static void test_presets(void **state)
     }
 }
 
+/* Shows: W9 */
 static void test_pins(void **state)
 {
     (void)state;
@@ -315,6 +317,7 @@ static void test_upstreams_most(void **state)
     assert_file_refused(pins, "t.yaml:1:32: upstreams[0].pins: holds 17 entries; the most is 16\n");
 }
 
+/* Shows: A07 */
 static void test_loops(void **state)
 {
     (void)state;
@@ -362,6 +365,7 @@ static bool contains(const struct config_prefixes *prefixes, const char *text)
     return false;
 }
 
+/* Shows: W6 */
 static void test_access(void **state)
 {
     (void)state;

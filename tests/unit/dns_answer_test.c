@@ -125,6 +125,7 @@ static void assert_owner(const char *owner, size_t size, bool is_right)
     }
 }
 
+/* Shows: RFC1035-4.1.4 */
 static void owner_names(void **state)
 {
     (void)state;
@@ -147,6 +148,7 @@ static void owner_names(void **state)
     assert_owner("\xc0", 1, false);
 }
 
+/* Shows: RFC5625-4.2, RFC1035-4.1.4 */
 static void pointer_to_a_pointer(void **state)
 {
     (void)state;
@@ -158,6 +160,7 @@ static void pointer_to_a_pointer(void **state)
 }
 
 /* A name gets one byte longer with every pointer to the one before, up to 255 and not further. */
+/* Shows: RFC1035-3.1 */
 static void compressed_name_ends_at_255(void **state)
 {
     (void)state;
@@ -183,6 +186,7 @@ static void compressed_name_ends_at_255(void **state)
     }
 }
 
+/* Shows: RFC1035-4.1.4 */
 static void names_in_data(void **state)
 {
     (void)state;
@@ -233,6 +237,7 @@ static void two_names_in_data(void **state)
 }
 
 /* RFC 3597: no pointer is seen in what is not known. */
+/* Shows: RFC3597, RFC5625-4.3, W10 */
 static void other_data_is_opaque(void **state)
 {
     (void)state;
@@ -342,6 +347,7 @@ static void option_record_of_an_answer(void **state)
     assert_int_equal(answer.client_subnet.size, 4);
 }
 
+/* Shows: RFC6891-6.1.1, RFC6891-6.1.2, regression 17 */
 static void broken_option_records(void **state)
 {
     (void)state;

@@ -24,6 +24,7 @@ static void error_answers(void **state)
 }
 
 /* The longest text, cut between two characters. */
+/* Shows: RFC8914 */
 static void extended_text_is_bounded(void **state)
 {
     (void)state;

@@ -18,6 +18,7 @@ static bool matches(const char *name, unsigned type, unsigned class)
     return is_match;
 }
 
+/* Shows: RFC7858-3.3, RFC5452-9, RFC4343, regression 2 */
 static void answer_to_the_question(void **state)
 {
     (void)state;
@@ -37,6 +38,7 @@ static void answer_to_the_question(void **state)
     assert_false(matches("www.example.", 'a', 1));
 }
 
+/* Shows: regression 2 */
 static void failure_without_a_question(void **state)
 {
     (void)state;

@@ -48,6 +48,7 @@ static void plain_query(void **state)
     assert_int_equal(query.message.size, draft.size);
 }
 
+/* Shows: RFC5625-4.1, RFC5625-4.3 */
 static void unknown_flags_and_types_are_served(void **state)
 {
     (void)state;
@@ -65,6 +66,7 @@ static void unknown_flags_and_types_are_served(void **state)
     assert_int_equal(query.class, 65000);
 }
 
+/* Shows: RFC1035-4.1.1, W01, W02 */
 static void what_is_never_answered(void **state)
 {
     (void)state;
@@ -79,6 +81,7 @@ static void what_is_never_answered(void **state)
     assert_int_equal(read_query(&draft, &query), ERROR_INVALID);
 }
 
+/* Shows: RFC9619, W03 */
 static void exactly_one_question(void **state)
 {
     (void)state;
@@ -98,6 +101,7 @@ static void exactly_one_question(void **state)
     assert_false(read_it().has_question);
 }
 
+/* Shows: RFC1035-3.1, RFC1035-4.1.4, W7 */
 static void broken_question_names(void **state)
 {
     (void)state;
@@ -111,6 +115,7 @@ static void broken_question_names(void **state)
     }
 }
 
+/* Shows: RFC1035-3.1 */
 static void longest_question(void **state)
 {
     (void)state;
@@ -153,6 +158,7 @@ static void transfer_has_its_serial(void **state)
     assert_rcode(0);
 }
 
+/* Shows: RFC5625-4.5, RFC5625-4.4.2 */
 static void additional_records_pass(void **state)
 {
     (void)state;
@@ -163,6 +169,7 @@ static void additional_records_pass(void **state)
     assert_true(read_it().has_edns);
 }
 
+/* Shows: RFC5625-4.5 */
 static void signatures(void **state)
 {
     (void)state;
@@ -186,6 +193,7 @@ static void signatures(void **state)
     assert_false(read_it().is_signed);
 }
 
+/* Shows: RFC6891-6.2.3, RFC6891-6.1.4, RFC5625-4.4.2 */
 static void edns_of_a_client(void **state)
 {
     (void)state;
@@ -205,6 +213,7 @@ static void edns_of_a_client(void **state)
     assert_false(read_it().dnssec_ok);
 }
 
+/* Shows: RFC6891-6.1.1, RFC6891-6.1.2, W06, regression 17 */
 static void misplaced_option_records(void **state)
 {
     (void)state;
@@ -229,6 +238,7 @@ static void misplaced_option_records(void **state)
     assert_true(read_it().has_question);
 }
 
+/* Shows: RFC6891-6.1.3, RFC8906 */
 static void later_versions_of_edns(void **state)
 {
     (void)state;
@@ -249,6 +259,7 @@ static void later_versions_of_edns(void **state)
     assert_rcode(0);
 }
 
+/* Shows: RFC6891-6.1.2, RFC7828, RFC7871, RFC8906 */
 static void options(void **state)
 {
     (void)state;
@@ -266,6 +277,7 @@ static void options(void **state)
     assert_int_equal(with_options("\0\x08\0\3\0\1\0", 7).client_subnet.size, 0);
 }
 
+/* Shows: RFC6891-6.1.2, regression 17 */
 static void options_that_do_not_fill_their_space(void **state)
 {
     (void)state;
@@ -278,6 +290,7 @@ static void options_that_do_not_fill_their_space(void **state)
     }
 }
 
+/* Shows: RFC7873-5.2.2 */
 static void cookie_sizes(void **state)
 {
     (void)state;
@@ -288,6 +301,7 @@ static void cookie_sizes(void **state)
     }
 }
 
+/* Shows: RFC8906, W06 */
 static void other_opcodes(void **state)
 {
     (void)state;
@@ -304,6 +318,7 @@ static void other_opcodes(void **state)
     }
 }
 
+/* Shows: RFC5625-6.3, regression 17 */
 static void bytes_behind_the_end(void **state)
 {
     (void)state;
@@ -317,6 +332,7 @@ static void bytes_behind_the_end(void **state)
     assert_rcode(DNS_RCODE_FORMERR);
 }
 
+/* Shows: RFC5625-6.3, W7 */
 static void every_prefix_is_refused(void **state)
 {
     (void)state;
@@ -332,6 +348,7 @@ static void every_prefix_is_refused(void **state)
     }
 }
 
+/* Shows: W7 */
 static void every_broken_byte_is_harmless(void **state)
 {
     (void)state;
@@ -358,6 +375,7 @@ static void every_broken_byte_is_harmless(void **state)
     }
 }
 
+/* Shows: RFC6891-6.1.1, RFC6891-6.1.4, RFC4035-3.2.2, RFC7871 */
 static void written_query(void **state)
 {
     (void)state;
@@ -378,6 +396,7 @@ static void written_query(void **state)
 }
 
 /* HTTPS is type 65, the letter A. */
+/* Shows: RFC4343, RFC5625-4.3 */
 static void written_type_keeps_its_bytes(void **state)
 {
     (void)state;
@@ -393,6 +412,7 @@ static void written_type_keeps_its_bytes(void **state)
 }
 
 /* Sizes and space: all lengths of names, exact capacity, one byte less. */
+/* Shows: V02, RFC8467-4.1 */
 static void padded_query_is_a_multiple(void **state)
 {
     (void)state;

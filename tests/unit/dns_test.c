@@ -20,6 +20,7 @@ static void name_size_counts_the_root(void **state)
     assert_int_equal(size, 13);
 }
 
+/* Shows: RFC1035-4.1.4 */
 static void name_size_refuses_what_is_no_plain_name(void **state)
 {
     (void)state;
@@ -33,6 +34,7 @@ static void name_size_refuses_what_is_no_plain_name(void **state)
     assert_int_equal(name_size("\1a\xc0\0", 4, &size), ERROR_MALFORMED);
 }
 
+/* Shows: RFC1035-3.1 */
 static void name_size_ends_at_255(void **state)
 {
     (void)state;
@@ -49,6 +51,7 @@ static void name_size_ends_at_255(void **state)
     assert_int_equal(name_size(draft.bytes, 256, &size), ERROR_MALFORMED);
 }
 
+/* Shows: RFC4343 */
 static void lower_case_touches_letters_alone(void **state)
 {
     (void)state;
@@ -62,6 +65,7 @@ static void lower_case_touches_letters_alone(void **state)
     }
 }
 
+/* Shows: RFC4343 */
 static void names_are_equal_but_for_case(void **state)
 {
     (void)state;
@@ -81,6 +85,7 @@ static void assert_text(const char *name, const char *expected)
     assert_string_equal(text, expected);
 }
 
+/* Shows: P10 */
 static void name_text_escapes(void **state)
 {
     (void)state;
@@ -149,6 +154,7 @@ static int next_frame(const void *bytes, size_t size, size_t *message, size_t *u
     return error;
 }
 
+/* Shows: RFC1035-4.2.2 */
 static void frame_needs_all_its_bytes(void **state)
 {
     (void)state;
@@ -169,6 +175,7 @@ static void frame_needs_all_its_bytes(void **state)
     }
 }
 
+/* Shows: RFC1035-4.2.2, T06 */
 static void frame_holds_a_header_at_least(void **state)
 {
     (void)state;
@@ -184,6 +191,7 @@ static void frame_holds_a_header_at_least(void **state)
     assert_int_equal(message, 12);
 }
 
+/* Shows: RFC1035-4.2.2 */
 static void frame_of_the_greatest_length(void **state)
 {
     (void)state;

@@ -41,6 +41,7 @@ static struct dns_answer rewrite(const struct dns_view *view, size_t *size)
     return again;
 }
 
+/* Shows: RFC6891-6.1.1, RFC7830-6, RFC5625-3, pain 20, regression 13 */
 static void answer_for_a_plain_client(void **state)
 {
     (void)state;
@@ -56,6 +57,7 @@ static void answer_for_a_plain_client(void **state)
     assert_memory_equal(out, expected, size);
 }
 
+/* Shows: RFC6891-6.1.1, RFC6891-6.2.3, RFC7828, RFC8914 */
 static void answer_for_an_edns_client(void **state)
 {
     (void)state;
@@ -78,6 +80,7 @@ static void answer_for_an_edns_client(void **state)
 }
 
 /* What the client sees of every bit that the upstream sent, for every client. */
+/* Shows: RFC6840-5.7, RFC4035-3.2.2, RFC5625-4.4 */
 static void bits_of_the_header(void **state)
 {
     (void)state;
@@ -124,6 +127,7 @@ static void failure_without_a_question_gets_the_clients(void **state)
     assert_memory_equal(again.question.data, view.question.data, 17);
 }
 
+/* Shows: RFC2181-8 */
 static void negative_times_to_live_are_zero(void **state)
 {
     (void)state;
@@ -170,6 +174,7 @@ static void assert_limit(size_t limit, bool has_edns, unsigned answers, unsigned
     assert_memory_equal(again.question.data, view.question.data, 17);
 }
 
+/* Shows: W08, RFC5625-4.4, RFC2181-9, pain 21 */
 static void whole_sets_are_cut(void **state)
 {
     (void)state;
@@ -195,6 +200,7 @@ static void whole_sets_are_cut(void **state)
     }
 }
 
+/* Shows: W08, regression 13 */
 static void every_limit_is_respected(void **state)
 {
     (void)state;
@@ -269,6 +275,7 @@ static void header_is_no_record(void **state)
     assert_int_equal(rewrite(&view, &size).count[0], 1);
 }
 
+/* Shows: RFC5625-4.4 */
 static void truncation_of_the_upstream_stays(void **state)
 {
     (void)state;
@@ -307,6 +314,7 @@ static void names_behind_the_option_record(void)
     draft_pointer(&draft, moved);
 }
 
+/* Shows: RFC5625-3, RFC5625-4.2, RFC3597 */
 static void pointers_are_corrected(void **state)
 {
     (void)state;
@@ -337,6 +345,7 @@ static void option_record_before_others_without_pointers(void **state)
     assert_int_equal(size, FIRST_AT + 32);
 }
 
+/* Shows: RFC5625-4.5 */
 static void signed_answer_is_not_touched(void **state)
 {
     (void)state;
@@ -355,6 +364,7 @@ static void signed_answer_is_not_touched(void **state)
     assert_memory_equal(out + 2, draft.bytes + 2, size - 2);
 }
 
+/* Shows: RFC5625-4.5, RFC5625-4.4 */
 static void signed_answer_that_does_not_fit(void **state)
 {
     (void)state;
@@ -418,6 +428,7 @@ static void growth_covers_everything_we_add(void **state)
 }
 
 /* Whatever still reads as an answer after a byte was changed reads the same after it was rewritten. */
+/* Shows: W7, RFC5625-3 */
 static void every_broken_byte_is_harmless(void **state)
 {
     (void)state;

@@ -96,6 +96,7 @@ static void check_answer_source(struct net_udp_batch *batch, const char *wildcar
 
 /* One batch serves sockets of all kinds in turn: lengths that the kernel cut down for one are whole for the
  * next. */
+/* Shows: U01, RFC2181-4 */
 static void test_udp_source(void **state)
 {
     (void)state;
@@ -334,6 +335,7 @@ static void test_tcp_listen_shared(void **state)
     net_close(two);
 }
 
+/* Shows: O03 */
 static void test_tcp_no_descriptors(void **state)
 {
     (void)state;

@@ -165,6 +165,7 @@ static void push(int descriptor, const uint8_t *bytes, size_t size)
     assert_int_equal(send(descriptor, bytes, size, MSG_NOSIGNAL), size);
 }
 
+/* Shows: RFC1035-4.2.2 */
 static void frames_are_cut_at_every_byte(void **state)
 {
     (void)state;
@@ -253,6 +254,7 @@ static void the_biggest_message_passes_both_ways(void **state)
     close(peer);
 }
 
+/* Shows: T06, RFC1035-4.2.2 */
 static void short_lengths_end_the_stream(void **state)
 {
     (void)state;
@@ -362,6 +364,7 @@ static void a_slow_reader_is_noticed(void **state)
     close(peer);
 }
 
+/* Shows: RFC7766-6.2.4 */
 static void answers_leave_after_the_end(void **state)
 {
     (void)state;

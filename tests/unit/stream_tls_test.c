@@ -105,6 +105,7 @@ static void say(struct far_end *far, size_t from, size_t size)
     assert_int_equal(SSL_write(far->server, sent + from, (int)size), (int)size);
 }
 
+/* Shows: RFC7766-8 */
 void messages_leave_in_one_record(void **state)
 {
     (void)state;
@@ -151,6 +152,7 @@ void a_big_message_passes_tls_both_ways(void **state)
     raze_server(&far);
 }
 
+/* Shows: W2, L01, RFC8446-8, RFC7858-3.1 */
 void a_stranger_hears_nothing(void **state)
 {
     (void)state;
@@ -171,6 +173,7 @@ void a_stranger_hears_nothing(void **state)
     raze_server(&far);
 }
 
+/* Shows: RFC7858-3.4 */
 void resumption_is_told(void **state)
 {
     (void)state;
@@ -319,6 +322,7 @@ void a_stream_may_close_when_it_opens(void **state)
     raze_server(&far);
 }
 
+/* Shows: L02, RFC7858-3.1 */
 void garbage_ends_the_handshake(void **state)
 {
     (void)state;

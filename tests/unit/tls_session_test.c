@@ -25,6 +25,7 @@ static bool meet_resumed(struct tls_client *client, SSL_CTX *server, int64_t wal
     return resumed;
 }
 
+/* Shows: pain 18, regression 11, RFC7858-3.4 */
 void sessions_are_resumed_by_their_own_identity_alone(void **state)
 {
     (void)state;
@@ -47,6 +48,7 @@ void sessions_are_resumed_by_their_own_identity_alone(void **state)
     }
 }
 
+/* Shows: pain 18 */
 void a_resumption_ends_with_the_certificates(void **state)
 {
     (void)state;
@@ -83,6 +85,7 @@ void tickets_of_a_cut_connection_are_good(void **state)
     SSL_CTX_free(server);
 }
 
+/* Shows: pain 18, L01 */
 void nothing_is_kept_of_a_refused_server(void **state)
 {
     (void)state;
@@ -194,6 +197,7 @@ void the_ends_are_told_apart(void **state)
     close_pair(&pair, client, server);
 }
 
+/* Shows: L03, RFC9325 */
 void renegotiation_is_not_taken_part_in(void **state)
 {
     (void)state;

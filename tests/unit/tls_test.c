@@ -79,6 +79,7 @@ static void expect_certificate(const struct fixture_wish *wish, const struct fix
     fixture_discard(&certificate);
 }
 
+/* Shows: I6, L03 */
 static void good_chain_is_believed(void **state)
 {
     (void)state;
@@ -94,6 +95,7 @@ static void good_chain_is_believed(void **state)
     SSL_CTX_free(server);
 }
 
+/* Shows: RFC8310-8, L01 */
 static void names_are_found_in_the_san_alone(void **state)
 {
     (void)state;
@@ -120,6 +122,7 @@ static void names_are_found_in_the_san_alone(void **state)
     }
 }
 
+/* Shows: RFC8310-8, L01 */
 static void a_wildcard_of_one_label_is_too_broad(void **state)
 {
     (void)state;
@@ -127,6 +130,7 @@ static void a_wildcard_of_one_label_is_too_broad(void **state)
                        &(struct tls_identity){.name = "dns.test"}, TLS_REASON_WRONG_NAME);
 }
 
+/* Shows: L01, W2, pain 16 */
 static void bad_certificates_are_refused(void **state)
 {
     (void)state;
@@ -190,6 +194,7 @@ static void a_failure_names_the_certificate(void **state)
     fixture_discard(&expired);
 }
 
+/* Shows: RFC8310-8, W9 */
 static void an_address_must_be_in_the_certificate(void **state)
 {
     (void)state;
@@ -209,6 +214,7 @@ static void an_address_must_be_in_the_certificate(void **state)
     SSL_CTX_free(server);
 }
 
+/* Shows: RFC7858-4.2, W9 */
 static void pins_are_checked(void **state)
 {
     (void)state;
@@ -243,6 +249,7 @@ static void pins_are_checked(void **state)
     SSL_CTX_free(server);
 }
 
+/* Shows: RFC7858-4.2, W9 */
 static void a_pin_alone_needs_no_authority(void **state)
 {
     (void)state;
@@ -257,6 +264,7 @@ static void a_pin_alone_needs_no_authority(void **state)
     fixture_discard(&own);
 }
 
+/* Shows: RFC7858-4.2 */
 static void pins_are_read(void **state)
 {
     (void)state;
@@ -284,6 +292,7 @@ static void pins_are_read(void **state)
     assert_int_equal(pin[31], 2);
 }
 
+/* Shows: pain 16, W2 */
 static void nobody_is_believed_without_an_identity(void **state)
 {
     (void)state;
@@ -296,6 +305,7 @@ static void nobody_is_believed_without_an_identity(void **state)
     assert_null(client);
 }
 
+/* Shows: regression 12 */
 static void trust_is_read(void **state)
 {
     (void)state;
@@ -310,6 +320,7 @@ static void trust_is_read(void **state)
     assert_null(none);
 }
 
+/* Shows: L03, RFC9325, I6 */
 static void old_versions_and_ciphers_are_refused(void **state)
 {
     (void)state;
@@ -326,6 +337,7 @@ static void old_versions_and_ciphers_are_refused(void **state)
     SSL_CTX_free(server);
 }
 
+/* Shows: L03, RFC7301 */
 static void another_protocol_is_refused(void **state)
 {
     (void)state;
@@ -366,6 +378,7 @@ static void expect_bytes(struct span bytes, bool end, int error, enum tls_reason
     }
 }
 
+/* Shows: L02, RFC7858-3.1 */
 static void what_is_no_tls_is_refused(void **state)
 {
     (void)state;
