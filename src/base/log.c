@@ -18,7 +18,15 @@
 
 enum { TEXT_MAX = 512, FIELD_OVERHEAD = 4 };
 
-enum kind { KIND_TEXT, KIND_NUMBER, KIND_DURATION, KIND_ADDRESS, KIND_ADDRESS_PORT, KIND_PREFIX };
+enum kind {
+    KIND_TEXT,
+    KIND_NUMBER,
+    KIND_DURATION,
+    KIND_ADDRESS,
+    KIND_ADDRESS_PORT,
+    KIND_PREFIX,
+    KIND_MOMENT
+};
 
 struct event_head {
     uint64_t wall;
@@ -107,6 +115,11 @@ void log_address(struct log *log, const char *key, const struct address *address
 void log_prefix(struct log *log, const char *key, const struct address_prefix *prefix)
 {
     add_field(log, KIND_PREFIX, key, span_of(prefix, sizeof *prefix));
+}
+
+void log_moment(struct log *log, const char *key, int64_t seconds)
+{
+    add_field(log, KIND_MOMENT, key, span_of(&seconds, sizeof seconds));
 }
 
 void log_duration(struct log *log, const char *key, uint64_t nanoseconds)
@@ -239,6 +252,37 @@ static void put_number(struct line *line, enum kind kind, struct span value)
     put_text(line, text);
 }
 
+enum { MOMENT_SIZE = 64 };
+
+/* "2026-11-21T07:30:00", in universal time. The civil date is counted here: gmtime() would open the machine's
+ * time zone file. Returns the length. */
+static size_t format_moment(uint64_t seconds, char out[MOMENT_SIZE])
+{
+    uint64_t day_second = seconds % 86400;
+    /* Days since 0000-03-01, so that a leap day is the last of its year; 400 years have 146097 days. */
+    uint64_t days = seconds / 86400 + 719468, era_day = days % 146097;
+    uint64_t era_year = (era_day - era_day / 1460 + era_day / 36524 - era_day / 146096) / 365;
+    uint64_t year_day = era_day - (365 * era_year + era_year / 4 - era_year / 100);
+    uint64_t shifted = (5 * year_day + 2) / 153; /* months since March */
+    uint64_t month = shifted < 10 ? shifted + 3 : shifted - 9;
+    uint64_t year = days / 146097 * 400 + era_year + (month <= 2);
+    int size = snprintf(out, MOMENT_SIZE, "%04u-%02u-%02uT%02u:%02u:%02u", (unsigned)year, (unsigned)month,
+                        (unsigned)(year_day - (153 * shifted + 2) / 5 + 1), (unsigned)(day_second / 3600),
+                        (unsigned)(day_second / 60 % 60), (unsigned)(day_second % 60));
+    return (size_t)size;
+}
+
+static void put_moment(struct line *line, struct span value)
+{
+    char text[MOMENT_SIZE + 8];
+    int64_t seconds;
+    assert(value.size == sizeof seconds);
+    memcpy(&seconds, value.data, sizeof seconds);
+    size_t size = format_moment(seconds > 0 ? (uint64_t)seconds : 0, text);
+    text[size] = 'Z';
+    put_string(line, span_of(text, size + 1));
+}
+
 static void put_value(struct line *line, enum kind kind, struct span value)
 {
     switch (kind) {
@@ -253,6 +297,9 @@ static void put_value(struct line *line, enum kind kind, struct span value)
     case KIND_ADDRESS_PORT:
     case KIND_PREFIX:
         put_address(line, kind, value);
+        break;
+    case KIND_MOMENT:
+        put_moment(line, value);
         break;
     }
 }
@@ -278,22 +325,11 @@ static void put_field(struct line *line, enum kind kind, struct span key, struct
     }
 }
 
-/* The civil date, counted here: gmtime() would open the machine's time zone file. */
 static void put_time(struct line *line, uint64_t wall)
 {
-    uint64_t seconds = wall / CLOCK_SECOND, day_second = seconds % 86400;
-    /* Days since 0000-03-01, so that a leap day is the last of its year; 400 years have 146097 days. */
-    uint64_t days = seconds / 86400 + 719468, era_day = days % 146097;
-    uint64_t era_year = (era_day - era_day / 1460 + era_day / 36524 - era_day / 146096) / 365;
-    uint64_t year_day = era_day - (365 * era_year + era_year / 4 - era_year / 100);
-    uint64_t shifted = (5 * year_day + 2) / 153; /* months since March */
-    uint64_t month = shifted < 10 ? shifted + 3 : shifted - 9;
-    uint64_t year = days / 146097 * 400 + era_year + (month <= 2);
-    char text[64];
-    snprintf(text, sizeof text, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)year, (unsigned)month,
-             (unsigned)(year_day - (153 * shifted + 2) / 5 + 1), (unsigned)(day_second / 3600),
-             (unsigned)(day_second / 60 % 60), (unsigned)(day_second % 60),
-             (unsigned)(wall / CLOCK_MILLISECOND % 1000));
+    char text[MOMENT_SIZE + 8];
+    size_t size = format_moment(wall / CLOCK_SECOND, text);
+    snprintf(text + size, sizeof text - size, ".%03uZ", (unsigned)(wall / CLOCK_MILLISECOND % 1000));
     put_text(line, text);
 }
 

@@ -61,6 +61,9 @@ void log_address(struct log *log, const char *key, const struct address *address
 /* A prefix of a client's address, for logs that must not know the client. */
 void log_prefix(struct log *log, const char *key, const struct address_prefix *prefix);
 
+/* Seconds since the epoch as "2026-11-21T07:30:00Z"; what is before the epoch is shown as the epoch. */
+void log_moment(struct log *log, const char *key, int64_t seconds);
+
 /* Nanoseconds as milliseconds with three decimals. */
 void log_duration(struct log *log, const char *key, uint64_t nanoseconds);
 

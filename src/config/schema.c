@@ -173,7 +173,7 @@ static const struct config_option options[] = {
      FIELD(upstream.in_flight, NUMBER),
      .default_text = "512",
      .least = 1,
-     .most = 32768,
+     .most = 4096,
      .description = "Most queries that wait for their answers on one connection to a server."},
     {.path = "tls.ca",
      FIELD(tls.ca, FILE),
@@ -189,7 +189,7 @@ static const struct config_option options[] = {
     {.path = "tls.padding",
      FIELD(tls.padding, NUMBER),
      .default_text = "128",
-     .most = 1024,
+     .most = 512,
      .description =
          "Queries to the servers are padded to a multiple of so many bytes, which hides their length from "
          "whoever watches the line (RFC 8467 recommends 128). 0 switches padding off."},

@@ -23,7 +23,8 @@ enum {
     DNS_NAME_TEXT_SIZE = 4 * DNS_NAME_MAX + 2,
     DNS_EXTRA_TEXT_MAX = 128, /* of an extended error */
     DNS_OPTION_CLIENT_SUBNET_MAX = 20,
-    DNS_QUERY_MAX = 512, /* the longest query that dns_query_write makes with padding up to 128 */
+    DNS_PADDING_MOST = 512, /* the largest padding block */
+    DNS_QUERY_MAX = 832,    /* the longest query that dns_query_write makes with it */
 };
 
 enum dns_rcode {

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -26,6 +26,10 @@
 #define LOG_PATIENCE CLOCK_SECOND
 
 enum { REASON_SIZE = 256 };
+
+/* Descriptors that are kept from clients: for each server of each worker, for each worker's loop and mailbox,
+ * and for the process. */
+enum { LINKS_RESERVED = 4, LOOP_RESERVED = 4, PROCESS_RESERVED = 16 };
 
 struct engine {
     const struct engine_setup *setup;
@@ -180,6 +184,29 @@ static int build_trust(struct engine *engine)
     return error;
 }
 
+/* Connections of clients must leave enough descriptors for the links to servers, the log and the loops. */
+static unsigned affordable_connections(struct engine *engine)
+{
+    const struct engine_setup *setup = engine->setup;
+    struct rlimit limit;
+    uint64_t wanted = setup->config->limits.tcp_connections;
+    uint64_t own = setup->socket_count +
+                   (LINKS_RESERVED * setup->upstream_count + LOOP_RESERVED) * setup->workers +
+                   PROCESS_RESERVED;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= own + wanted) {
+        return (unsigned)wanted;
+    }
+    uint64_t left = limit.rlim_cur > own ? limit.rlim_cur - own : 1;
+    if (log_begin(own_log(engine), LOG_WARNING, "fd_limit")) {
+        log_number(own_log(engine), "limit", (int64_t)limit.rlim_cur);
+        log_number(own_log(engine), "connections", (int64_t)left);
+        log_text(own_log(engine), "hint",
+                 "fewer clients than limits.tcp_connections fit: raise the limit (ulimit -n)");
+        end_event(engine);
+    }
+    return (unsigned)left;
+}
+
 static int build_guards(struct engine *engine)
 {
     const struct config *config = engine->setup->config;
@@ -190,7 +217,7 @@ static int build_guards(struct engine *engine)
                                    config->access.deny.items, config->access.deny.count, &engine->access);
     if (error == 0) {
         error =
-            guard_connections_open(engine->hash_key, (unsigned)config->limits.tcp_connections,
+            guard_connections_open(engine->hash_key, affordable_connections(engine),
                                    (unsigned)config->limits.tcp_connections_per_client, &engine->connections);
     }
     return error == 0 ? 0 : fail(engine, error, "the access lists cannot be built");

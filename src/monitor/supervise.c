@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -274,6 +275,16 @@ struct counter_lines {
     struct supervisor *supervisor;
 };
 
+static bool is_zero(struct span number)
+{
+    for (size_t i = 0; i < number.size; i++) {
+        if (number.data[i] != '0' && number.data[i] != '.') {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* A sample a line, those that are not 0. */
 static void log_counter(struct metrics_sink *sink, struct span text)
 {
@@ -284,7 +295,7 @@ static void log_counter(struct metrics_sink *sink, struct span text)
     }
     size_t name_size = (size_t)(space - text.data);
     struct span value = span_of(space + 1, text.size - name_size - 2);
-    if (span_equal(value, span_text("0")) || !log_begin(journal(supervisor), LOG_INFO, "counter")) {
+    if (is_zero(value) || !log_begin(journal(supervisor), LOG_INFO, "counter")) {
         return;
     }
     log_span(journal(supervisor), "name", span_of(text.data, name_size));
@@ -365,10 +376,21 @@ static int run(struct supervisor *supervisor)
     return supervisor->failed_at_start ? 1 : 0;
 }
 
+/* The soft limit on descriptors is a courtesy to programs that use select(); this one does not. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int supervise(struct boot *boot)
 {
     struct supervisor supervisor = {.boot = boot, .channel.ready = on_letter};
     signal(SIGPIPE, SIG_IGN);
+    raise_descriptor_limit();
     if (event_loop_open(&supervisor.loop) != 0 || open_signals(&supervisor) != 0) {
         complain("the event loop cannot be opened");
         return 1;

@@ -4,8 +4,6 @@
  * a handshake that fails have budgets of their own; both keep the distance that the table of timers gives
  * them.
  */
-#include <time.h>
-
 #include "base/clock.h"
 #include "base/error.h"
 
@@ -52,16 +50,6 @@ static const char *hint_of(const char *reason)
     return "see the reason, and tls_failure before it where there is one";
 }
 
-static void log_date(struct log *log, const char *key, int64_t seconds)
-{
-    time_t moment = (time_t)seconds;
-    struct tm parts;
-    char text[32];
-    if (gmtime_r(&moment, &parts) != NULL && strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts) > 0) {
-        log_text(log, key, text);
-    }
-}
-
 static void log_server(struct upstream_server *server, struct log *log)
 {
     log_text(log, "upstream", server->options.label);
@@ -79,8 +67,8 @@ static void log_tls_failure(struct upstream_server *server, const struct tls_fai
     log_text(log, "detail", failure->detail);
     if (failure->not_after != 0) {
         log_text(log, "subject", failure->subject);
-        log_date(log, "not_before", failure->not_before);
-        log_date(log, "not_after", failure->not_after);
+        log_moment(log, "not_before", failure->not_before);
+        log_moment(log, "not_after", failure->not_after);
     }
     log_end(log, server->pool->around.wall());
 }

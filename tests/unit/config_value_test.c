@@ -49,8 +49,8 @@ static const struct number_case others[] = {
     {"limits", "pending", FIELD(limits.pending), "1", "1000000", "0", "1000001", 1, 1000000},
     {"upstream", "handshakes_per_second", FIELD(upstream.handshakes_per_second), "1", "1000", "0", "1001", 1,
      1000},
-    {"upstream", "in_flight", FIELD(upstream.in_flight), "1", "32768", "0", "32769", 1, 32768},
-    {"tls", "padding", FIELD(tls.padding), "0", "1024", "", "1025", 0, 1024},
+    {"upstream", "in_flight", FIELD(upstream.in_flight), "1", "4096", "0", "4097", 1, 4096},
+    {"tls", "padding", FIELD(tls.padding), "0", "512", "", "513", 0, 512},
 };
 
 /* What stands beside the option, so that the values that must keep an order do. */
