@@ -1,11 +1,13 @@
 """Network namespaces of a test's own, and a look at the packets in them."""
 import contextlib
 import ctypes
+import fcntl
 import itertools
 import os
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 from dataclasses import dataclass
 
@@ -18,6 +20,14 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def ip(*words):
     subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time():
+    """The first `ip netns add` of a machine prepares a directory, which two processes must not do at once."""
+    with open(os.path.join(tempfile.gettempdir(), "dnseal-test-namespaces.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def set_namespace(path):
@@ -34,7 +44,8 @@ class Namespace:
 
     def __init__(self):
         self.name = "dnseal-test-%d-%d" % (os.getpid(), next(NUMBERS))
-        ip("netns", "add", self.name)
+        with one_at_a_time():
+            ip("netns", "add", self.name)
         ip("-n", self.name, "link", "set", "lo", "up")
 
     def delete(self):

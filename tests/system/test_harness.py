@@ -165,8 +165,8 @@ def test_resumption_is_counted(server, authority):
 @pytest.mark.parametrize("mode", ["silent", "garbage", "close", "reset", "plain", "drip"])
 def test_no_handshake(good, authority, mode):
     with Server("127.0.0.1", good.certificate, good.key, mode=mode) as server:
-        raw = socket.create_connection(("127.0.0.1", server.port), timeout=0.5)
         with pytest.raises((ssl.SSLError, OSError)):
+            raw = socket.create_connection(("127.0.0.1", server.port), timeout=0.5)
             ssl.create_default_context(cafile=authority.ca).wrap_socket(raw, server_hostname="h.test")
         assert server.handshakes == 0
 
