@@ -5,6 +5,7 @@
 #include "engine/engine.h"
 
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +46,7 @@ struct engine {
     struct worker_socket *sockets;
     struct worker *workers[METRICS_WORKERS_MAX];
     unsigned worker_count;
+    unsigned most_connections;
     bool ending;
     char reason[REASON_SIZE]; /* why it cannot start */
 };
@@ -184,27 +186,44 @@ static int build_trust(struct engine *engine)
     return error;
 }
 
-/* Connections of clients must leave enough descriptors for the links to servers, the log and the loops. */
-static unsigned affordable_connections(struct engine *engine)
+/* What this process needs besides the connections of clients. */
+static uint64_t own_descriptors(const struct engine_setup *setup)
 {
-    const struct engine_setup *setup = engine->setup;
-    struct rlimit limit;
-    uint64_t wanted = setup->config->limits.tcp_connections;
-    uint64_t own = setup->socket_count +
-                   (LINKS_RESERVED * setup->upstream_count + LOOP_RESERVED) * setup->workers +
-                   PROCESS_RESERVED;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= own + wanted) {
-        return (unsigned)wanted;
-    }
-    uint64_t left = limit.rlim_cur > own ? limit.rlim_cur - own : 1;
+    return setup->socket_count + (LINKS_RESERVED * setup->upstream_count + LOOP_RESERVED) * setup->workers +
+           PROCESS_RESERVED;
+}
+
+static void log_few_connections(struct engine *engine, uint64_t limit, uint64_t connections)
+{
     if (log_begin(own_log(engine), LOG_WARNING, "fd_limit")) {
-        log_number(own_log(engine), "limit", (int64_t)limit.rlim_cur);
-        log_number(own_log(engine), "connections", (int64_t)left);
+        log_number(own_log(engine), "limit", (int64_t)limit);
+        log_number(own_log(engine), "connections", (int64_t)connections);
         log_text(own_log(engine), "hint",
                  "fewer clients than limits.tcp_connections fit: raise the limit (ulimit -n)");
         end_event(engine);
     }
-    return (unsigned)left;
+}
+
+/* Connections of clients must leave enough descriptors for the links to servers, the log and the loops. */
+static int share_descriptors(struct engine *engine)
+{
+    struct rlimit limit;
+    uint64_t own = own_descriptors(engine->setup);
+    uint64_t connections = engine->setup->config->limits.tcp_connections;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < own + connections) {
+        if (limit.rlim_cur <= own) {
+            snprintf(engine->reason, sizeof engine->reason,
+                     "the limit of open files is %ju, and this configuration needs %ju besides its clients: "
+                     "raise it "
+                     "(ulimit -n), or take fewer workers, addresses or upstreams",
+                     (uintmax_t)limit.rlim_cur, (uintmax_t)own);
+            return ERROR_DESCRIPTORS;
+        }
+        connections = limit.rlim_cur - own;
+        log_few_connections(engine, limit.rlim_cur, connections);
+    }
+    engine->most_connections = (unsigned)connections;
+    return 0;
 }
 
 static int build_guards(struct engine *engine)
@@ -217,7 +236,7 @@ static int build_guards(struct engine *engine)
                                    config->access.deny.items, config->access.deny.count, &engine->access);
     if (error == 0) {
         error =
-            guard_connections_open(engine->hash_key, affordable_connections(engine),
+            guard_connections_open(engine->hash_key, engine->most_connections,
                                    (unsigned)config->limits.tcp_connections_per_client, &engine->connections);
     }
     return error == 0 ? 0 : fail(engine, error, "the access lists cannot be built");
@@ -323,8 +342,8 @@ static int start_threads(struct engine *engine)
 
 static int come_up(struct engine *engine)
 {
-    int (*const floors[])(struct engine *) = {open_loop,    open_log,     build_trust,  build_guards,
-                                              copy_sockets, open_workers, start_threads};
+    int (*const floors[])(struct engine *) = {open_loop,    open_log,     share_descriptors, build_trust,
+                                              build_guards, copy_sockets, open_workers,      start_threads};
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
         int error = floors[i](engine);
         if (error != 0) {
