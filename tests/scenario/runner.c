@@ -1,0 +1,117 @@
+/*
+ * Runs plays: the real rooms from dns to listen, over fake rooms for time, sockets, TLS and streams, told line by line
+ * what the world does and what must come of it. The language is described in README.md.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "world.h"
+
+static void other_sentence(struct world *world, struct words *words)
+{
+    if (words_take(words, "after")) {
+        world_advance(world, words_duration(words));
+    } else if (words_take(words, "descriptors run out")) {
+        fake.descriptors_gone = true;
+    } else if (words_take(words, "descriptors are back")) {
+        fake.descriptors_gone = false;
+    } else if (words_take(words, "drain")) {
+        listen_drain(world->doors);
+    } else if (words_take(words, "doors are busy")) {
+        if (!listen_busy(world->doors)) {
+            play_fails("they are not");
+        }
+    } else if (words_take(words, "doors are quiet")) {
+        if (listen_busy(world->doors)) {
+            play_fails("they are not");
+        }
+    }
+    words_end(words);
+}
+
+static void run_sentence(struct world *world, struct words *words)
+{
+    if (words_take(words, "option")) {
+        world_option(world, words);
+        words_end(words);
+        return;
+    }
+    if (words_take(words, "servers")) {
+        world_servers(world, words);
+        return;
+    }
+    world_start(world);
+    if (words_take(words, "client")) {
+        client_sentence(world, words);
+    } else if (words_take(words, "server")) {
+        server_sentence(world, words);
+    } else if (words_take(words, "meter")) {
+        meter_sentence(world, words);
+    } else if (words_take(words, "log")) {
+        log_sentence(world, words);
+    } else {
+        other_sentence(world, words);
+    }
+}
+
+/* Every % becomes the number. */
+static void number_line(const char *line, unsigned number, char out[LINE_MAX_SIZE])
+{
+    size_t size = 0;
+    for (; *line != '\0' && size < LINE_MAX_SIZE - 16; line++) {
+        if (*line == '%') {
+            size += (size_t)sprintf(out + size, "%u", number);
+        } else {
+            out[size++] = *line;
+        }
+    }
+    out[size] = '\0';
+}
+
+/* "repeat N ..." says a sentence N times, "burst N ..." without giving the program a turn in between. */
+static void run_line(struct world *world, const char *line)
+{
+    unsigned times = 1, skip = 0;
+    char kind[8] = "", numbered[LINE_MAX_SIZE];
+    bool counted = sscanf(line, " %7s %u %n", kind, &times, (int *)&skip) == 2 &&
+                   (strcmp(kind, "repeat") == 0 || strcmp(kind, "burst") == 0);
+    times = counted ? times : 1;
+    static struct words words;
+    for (unsigned i = 1; i <= times; i++) {
+        number_line(counted ? line + skip : line, i, numbered);
+        words_split(&words, numbered);
+        if (words_done(&words)) {
+            return;
+        }
+        run_sentence(world, &words);
+        if (world->started && strcmp(kind, "burst") != 0) {
+            world_settle(world);
+        }
+    }
+    if (world->started) {
+        world_settle(world);
+    }
+}
+
+int main(int count, char **arguments)
+{
+    static struct world world;
+    FILE *file = count == 2 ? fopen(arguments[1], "r") : NULL;
+    if (file == NULL) {
+        fprintf(stderr, "usage: %s PLAY\n", arguments[0]);
+        return 2;
+    }
+    world_init(&world);
+    place.path = arguments[1];
+    static char line[LINE_MAX_SIZE];
+    while (fgets(line, sizeof line, file) != NULL) {
+        place.line++;
+        line[strcspn(line, "#\n")] = '\0';
+        place.text = line;
+        run_line(&world, line);
+    }
+    fclose(file);
+    place.text = "(the end)";
+    world_end(&world);
+    return 0;
+}

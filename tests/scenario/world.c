@@ -1,0 +1,405 @@
+/*
+ * The program is put together here as a worker does it, over the fake rooms; see world.h. Called by the runner for every
+ * line of a play.
+ */
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+enum { LOG_RING_SIZE = 1 << 20, BLOCKS = 64 };
+
+static uint64_t wall(void)
+{
+    return UINT64_C(1767225600) * CLOCK_SECOND;
+}
+
+/* ---- before the start ---- */
+
+void world_init(struct world *world)
+{
+    *world = (struct world){
+        .upstream = {.attempt_timeout = 1500 * CLOCK_MILLISECOND,
+                     .connect_timeout = 1500 * CLOCK_MILLISECOND,
+                     .handshake_timeout = 2500 * CLOCK_MILLISECOND,
+                     .refused_retry = 250 * CLOCK_MILLISECOND,
+                     .backoff_min = 250 * CLOCK_MILLISECOND,
+                     .backoff_max = 30 * CLOCK_SECOND,
+                     .handshakes_per_second = 5,
+                     .in_flight = 512},
+        .query = {.query_timeout = 4500 * CLOCK_MILLISECOND,
+                  .pending = 16384,
+                  .pending_per_client = 1000,
+                  .padding_block = 128,
+                  .strip_client_subnet = true,
+                  .log_queries = QUERY_LOG_OFF},
+        .listen = {.tcp_idle = 10 * CLOCK_SECOND,
+                   .tcp_message_timeout = 5 * CLOCK_SECOND,
+                   .tcp_write_timeout = 10 * CLOCK_SECOND,
+                   .tcp_output = 256 * 1024,
+                   .tcp_connections = 1000},
+        .connections = 1000,
+        .connections_per_client = 50,
+        .last_id = 1000,
+    };
+    fake_world_init();
+    address_parse(span_text("127.0.0.1:5300"), 0, &fake.local);
+}
+
+static bool duration_option(struct world *world, const char *key, struct words *words)
+{
+    const struct {
+        const char *key;
+        uint64_t *value;
+    } options[] = {{"upstream.attempt_timeout", &world->upstream.attempt_timeout},
+                   {"upstream.connect_timeout", &world->upstream.connect_timeout},
+                   {"upstream.handshake_timeout", &world->upstream.handshake_timeout},
+                   {"upstream.refused_retry", &world->upstream.refused_retry},
+                   {"upstream.backoff_min", &world->upstream.backoff_min},
+                   {"upstream.backoff_max", &world->upstream.backoff_max},
+                   {"limits.query_timeout", &world->query.query_timeout},
+                   {"limits.tcp_idle", &world->listen.tcp_idle},
+                   {"limits.tcp_message_timeout", &world->listen.tcp_message_timeout},
+                   {"limits.tcp_write_timeout", &world->listen.tcp_write_timeout}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (strcmp(options[i].key, key) == 0) {
+            *options[i].value = words_duration(words);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool unsigned_option(struct world *world, const char *key, struct words *words)
+{
+    const struct {
+        const char *key;
+        unsigned *value;
+    } options[] = {{"upstream.handshakes_per_second", &world->upstream.handshakes_per_second},
+                   {"upstream.in_flight", &world->upstream.in_flight},
+                   {"limits.pending_per_client", &world->query.pending_per_client},
+                   {"limits.tcp_connections", &world->connections},
+                   {"limits.tcp_connections_per_client", &world->connections_per_client}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (strcmp(options[i].key, key) == 0) {
+            *options[i].value = (unsigned)words_number(words);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool size_option(struct world *world, const char *key, struct words *words)
+{
+    const struct {
+        const char *key;
+        size_t *value;
+    } options[] = {{"limits.pending", &world->query.pending},
+                   {"limits.tcp_output", &world->listen.tcp_output},
+                   {"limits.tcp_connections_per_worker", &world->listen.tcp_connections},
+                   {"tls.padding", &world->query.padding_block}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        if (strcmp(options[i].key, key) == 0) {
+            *options[i].value = words_number(words);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void prefix_option(struct address_prefix *prefixes, size_t *count, struct words *words)
+{
+    const char *text = words_next(words);
+    if (*count == PREFIXES_MAX || address_prefix_parse(span_text(text), &prefixes[(*count)++]) != 0) {
+        play_fails("\"%s\" is not a prefix, or there are too many", text);
+    }
+}
+
+static void log_option(struct world *world, struct words *words)
+{
+    if (words_take(words, "anonymous")) {
+        world->query.log_queries = QUERY_LOG_ANONYMOUS;
+    } else if (words_take(words, "full")) {
+        world->query.log_queries = QUERY_LOG_FULL;
+    }
+}
+
+void world_option(struct world *world, struct words *words)
+{
+    if (world->started) {
+        play_fails("options come before everything else");
+    }
+    const char *key = words_next(words);
+    if (duration_option(world, key, words) || unsigned_option(world, key, words) || size_option(world, key, words)) {
+        return;
+    }
+    if (strcmp(key, "access.allow") == 0) {
+        prefix_option(world->allow, &world->allow_count, words);
+    } else if (strcmp(key, "access.deny") == 0) {
+        prefix_option(world->deny, &world->deny_count, words);
+    } else if (strcmp(key, "privacy.strip_client_subnet") == 0) {
+        world->query.strip_client_subnet = strcmp(words_next(words), "true") == 0;
+    } else if (strcmp(key, "log.queries") == 0) {
+        log_option(world, words);
+    } else {
+        play_fails("there is no option \"%s\"", key);
+    }
+}
+
+void world_servers(struct world *world, struct words *words)
+{
+    while (!words_done(words)) {
+        size_t i = fake.server_count++;
+        struct server *server = &world->server[i];
+        if (i == FAKE_SERVERS_MAX || world->started) {
+            play_fails("too many servers, or too late");
+        }
+        snprintf(server->name, sizeof server->name, "%s", words_next(words));
+        server->fake = &fake.server[i];
+        server->fake->address = (struct address){.family = AF_INET, .port = 853, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
+        list_init(&server->unheard);
+        list_init(&server->unanswered);
+        world->server_options[i] = (struct upstream_server_options){
+            .label = server->name, .address = server->fake->address, .client = (struct tls_client *)server};
+    }
+}
+
+/* ---- the start ---- */
+
+static void must(int error)
+{
+    if (error != 0) {
+        play_fails("the program does not start: %s", error_text(error));
+    }
+}
+
+static void open_ground(struct world *world)
+{
+    random_init_repeatable(&world->random, 1);
+    log_init(&world->log, LOG_DEBUG, calloc(1, LOG_RING_SIZE), LOG_RING_SIZE);
+    must(event_loop_open(&world->loop));
+    must(stream_shop_open(&world->shop, world->loop, BLOCKS));
+    must(metrics_open(1, &world->metrics, &world->metrics_descriptor));
+    for (size_t i = 0; i < fake.server_count; i++) {
+        metrics_label_upstream(world->metrics, i, world->server[i].name);
+    }
+    if (world->allow_count == 0) {
+        must(address_prefix_parse(span_text("10.0.0.0/8"), &world->allow[world->allow_count++]));
+    }
+    must(guard_access_build(world->allow, world->allow_count, world->deny, world->deny_count, &world->access));
+    must(guard_connections_open((struct hash_key){0}, world->connections, world->connections_per_client,
+                                &world->guard));
+}
+
+static void open_pool(struct world *world)
+{
+    world->upstream.servers = world->server_options;
+    world->upstream.server_count = fake.server_count;
+    struct upstream_surroundings around = {
+        .loop = world->loop,
+        .shop = &world->shop,
+        .random = &world->random,
+        .log = &world->log,
+        .metrics = &world->metrics->worker[0],
+        .wall = wall,
+    };
+    must(upstream_pool_open(&world->upstream, &around, &world->pool));
+}
+
+static void open_hall(struct world *world)
+{
+    struct query_surroundings around = {
+        .loop = world->loop,
+        .pool = world->pool,
+        .access = world->access,
+        .log = &world->log,
+        .metrics = &world->metrics->worker[0],
+        .wall = wall,
+    };
+    must(query_hall_open(&world->query, &around, &world->hall));
+}
+
+static void open_doors(struct world *world)
+{
+    struct listen_surroundings around = {
+        .loop = world->loop,
+        .shop = &world->shop,
+        .hall = world->hall,
+        .connections = world->guard,
+        .log = &world->log,
+        .metrics = &world->metrics->worker[0],
+        .wall = wall,
+    };
+    must(listen_hall_open(&world->listen, &around, &world->doors));
+    must(listen_udp_open(world->doors, FAKE_UDP));
+    must(listen_tcp_open(world->doors, FAKE_TCP));
+}
+
+void world_start(struct world *world)
+{
+    if (world->started) {
+        return;
+    }
+    if (fake.server_count == 0) {
+        struct words words;
+        words_split(&words, "one two");
+        world_servers(world, &words);
+    }
+    world->started = true;
+    open_ground(world);
+    open_pool(world);
+    open_hall(world);
+    open_doors(world);
+}
+
+/* ---- handing round ---- */
+
+struct letter *letter_new(struct list *list, struct fake_connection *connection, struct span bytes)
+{
+    struct letter *letter = calloc(1, sizeof *letter + bytes.size);
+    if (letter == NULL) {
+        abort();
+    }
+    letter->connection = connection;
+    letter->size = bytes.size;
+    if (bytes.size > 0) {
+        memcpy(letter->bytes, bytes.data, bytes.size);
+    }
+    list_append(list, &letter->node);
+    return letter;
+}
+
+void letter_free(struct letter *letter)
+{
+    list_remove(&letter->node);
+    free(letter);
+}
+
+static void hand_out_datagrams(struct world *world)
+{
+    struct list *node;
+    while ((node = list_take_first(&fake.answers)) != NULL) {
+        struct fake_datagram *datagram = container_of(node, struct fake_datagram, node);
+        struct client *client = client_by_address(world, &datagram->peer.remote);
+        if (client == NULL) {
+            play_fails("a datagram went to somebody who is no client");
+        }
+        client_receive(client, NULL, span_of(datagram->bytes, datagram->size));
+        free(datagram);
+    }
+}
+
+static void hand_out_frames(struct world *world, struct fake_connection *connection)
+{
+    struct span frame;
+    size_t used;
+    while (dns_frame_next(span_of(connection->out.data, connection->out.size), &frame, &used) == 0) {
+        if (connection->server != NULL) {
+            letter_new(&world->server[connection->server - fake.server].unheard, connection, frame);
+        } else {
+            client_receive(client_by_address(world, &connection->remote), connection, frame);
+        }
+        fake_bytes_drop(&connection->out, used);
+    }
+}
+
+static void take_log(struct world *world)
+{
+    char line[LOG_LINE_MAX + 1];
+    size_t size;
+    while ((size = log_take(&world->log, LOG_FORMAT_TEXT, line)) > 0) {
+        line[size - 1] = '\0';
+        if (world->line_count == LOG_LINES_MAX) {
+            play_fails("too many log lines");
+        }
+        world->line[world->line_count++] = strdup(line);
+    }
+}
+
+static void hand_round(struct world *world)
+{
+    hand_out_datagrams(world);
+    for (struct list *node = fake.connections.next; node != &fake.connections; node = node->next) {
+        hand_out_frames(world, container_of(node, struct fake_connection, node));
+    }
+    take_log(world);
+}
+
+void world_settle(struct world *world)
+{
+    if (!fake_event_settle(world->loop)) {
+        play_fails("the program spins");
+    }
+    hand_round(world);
+}
+
+void world_advance(struct world *world, uint64_t nanoseconds)
+{
+    if (!fake_event_advance(world->loop, nanoseconds)) {
+        play_fails("the program spins");
+    }
+    world_settle(world);
+}
+
+/* ---- the end ---- */
+
+static void check_letters(const struct list *letters, const char *what, const char *whose)
+{
+    if (!list_empty(letters)) {
+        play_fails("at the end %s has %s that the play does not tell of", whose, what);
+    }
+}
+
+static void free_letters(struct list *letters)
+{
+    while (!list_empty(letters)) {
+        letter_free(container_of(letters->next, struct letter, node));
+    }
+}
+
+static void end_people(struct world *world)
+{
+    for (size_t i = 0; i < world->client_count; i++) {
+        check_letters(&world->client[i].received, "an answer", world->client[i].name);
+        free_letters(&world->client[i].asked);
+    }
+    for (size_t i = 0; i < fake.server_count; i++) {
+        check_letters(&world->server[i].unheard, "a question", world->server[i].name);
+        free_letters(&world->server[i].unanswered);
+    }
+    while (world->line_count > 0) {
+        free(world->line[--world->line_count]);
+    }
+}
+
+static void check_connections(void)
+{
+    for (struct list *node = fake.connections.next; node != &fake.connections; node = node->next) {
+        if (!container_of(node, struct fake_connection, node)->closed) {
+            play_fails("at the end a connection is left open");
+        }
+    }
+}
+
+void world_end(struct world *world)
+{
+    world_start(world);
+    world_settle(world);
+    end_people(world);
+    listen_hall_close(world->doors);
+    query_hall_close(world->hall);
+    upstream_pool_close(world->pool);
+    if (fake_event_leftovers(world->loop) > 0) {
+        play_fails("at the end a timer, a watch or after-work is left over");
+    }
+    check_connections();
+    stream_shop_close(&world->shop);
+    guard_connections_close(world->guard);
+    guard_access_free(world->access);
+    metrics_close(world->metrics, world->metrics_descriptor);
+    event_loop_close(world->loop);
+    free(world->log.ring);
+    fake_world_fini();
+}

@@ -1,0 +1,115 @@
+/*
+ * The program under test and everybody it talks to: clients, servers, the clock, the log and the meters.
+ */
+#ifndef SCENARIO_WORLD_H
+#define SCENARIO_WORLD_H
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/random.h"
+
+#include "guard/guard.h"
+#include "metrics/metrics.h"
+
+#include "stream/stream.h"
+
+#include "upstream/upstream.h"
+
+#include "query/query.h"
+
+#include "listen/listen.h"
+
+#include "fake/fake.h"
+#include "message.h"
+#include "parse.h"
+
+enum { CLIENTS_MAX = 512, PREFIXES_MAX = 16, LOG_LINES_MAX = 4096 };
+
+/* A message that came to a client or a server and was not looked at yet, or that waits for its answer. */
+struct letter {
+    struct list node;
+    struct fake_connection *connection; /* NULL: a datagram */
+    size_t size;
+    uint8_t bytes[];
+};
+
+struct client {
+    char name[32];
+    struct address address;
+    struct fake_connection *connection; /* NULL while it has none */
+    struct list asked;    /* its own questions that have no answer yet */
+    struct list received; /* not looked at yet */
+};
+
+struct server {
+    char name[32];
+    struct fake_server *fake;
+    struct list unheard;    /* questions that came */
+    struct list unanswered; /* questions that were heard */
+    unsigned connects_seen;
+};
+
+struct world {
+    /* Set before the start. */
+    struct upstream_options upstream;
+    struct query_options query;
+    struct listen_options listen;
+    unsigned connections, connections_per_client;
+    struct address_prefix allow[PREFIXES_MAX], deny[PREFIXES_MAX];
+    size_t allow_count, deny_count;
+
+    bool started;
+    struct upstream_server_options server_options[FAKE_SERVERS_MAX];
+    struct server server[FAKE_SERVERS_MAX];
+    size_t client_count;
+    struct client client[CLIENTS_MAX];
+    uint16_t last_id;
+
+    /* The program. */
+    struct event_loop *loop;
+    struct stream_shop shop;
+    struct random random;
+    struct log log;
+    struct metrics *metrics;
+    int metrics_descriptor;
+    struct guard_access *access;
+    struct guard_connections *guard;
+    struct upstream_pool *pool;
+    struct query_hall *hall;
+    struct listen_hall *doors;
+
+    size_t line_count;
+    char *line[LOG_LINES_MAX];
+};
+
+/* ---- world.c ---- */
+
+void world_init(struct world *world);
+void world_option(struct world *world, struct words *words);
+void world_servers(struct world *world, struct words *words);
+
+/* Starts the program; nothing is done when it runs already. */
+void world_start(struct world *world);
+
+/* Lets the program do what it can at this moment, and hands round what came of it. */
+void world_settle(struct world *world);
+void world_advance(struct world *world, uint64_t nanoseconds);
+
+/* Stops the program; nothing may be left over: no timer, no connection, no message that nobody looked at. */
+void world_end(struct world *world);
+
+struct letter *letter_new(struct list *list, struct fake_connection *connection, struct span bytes);
+void letter_free(struct letter *letter);
+
+/* ---- client.c, server.c, check.c: the sentences of a play ---- */
+
+void client_sentence(struct world *world, struct words *words);
+void client_receive(struct client *client, struct fake_connection *connection, struct span message);
+struct client *client_by_address(struct world *world, const struct address *address);
+
+void server_sentence(struct world *world, struct words *words);
+
+void meter_sentence(struct world *world, struct words *words);
+void log_sentence(struct world *world, struct words *words);
+
+#endif
