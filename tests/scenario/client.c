@@ -311,6 +311,10 @@ static void sends(struct client *client, bool tcp, struct words *words)
         words_take(words, "bytes");
         size = parse_hex(words_next(words), bytes, sizeof bytes);
     }
+    size_t head = tcp ? 2 : 0;
+    if (size >= head + DNS_HEADER_SIZE) {
+        letter_new(&client->asked, tcp ? client->connection : NULL, span_of(bytes + head, size - head));
+    }
     if (tcp) {
         fake_connection_send(client->connection, span_of(bytes, size));
     } else {

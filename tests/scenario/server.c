@@ -17,11 +17,12 @@ static bool is_about(const struct letter *letter, const struct asked *asked)
     return asked->size == 0 || (question.size >= asked->size && memcmp(question.data, asked->question, asked->size) == 0);
 }
 
-static struct letter *find_letter(struct list *letters, const struct asked *asked)
+/* What was heard on a connection that is closed since can be told of, but not answered. */
+static struct letter *find_letter(struct list *letters, const struct asked *asked, bool to_answer)
 {
     for (struct list *node = letters->next; node != letters; node = node->next) {
         struct letter *letter = container_of(node, struct letter, node);
-        if (!letter->connection->closed && is_about(letter, asked)) {
+        if (!(to_answer && letter->connection->closed) && is_about(letter, asked)) {
             return letter;
         }
     }
@@ -72,7 +73,7 @@ static void hears(struct server *server, struct words *words)
     }
     struct asked asked;
     message_read_question(words, &asked);
-    struct letter *letter = find_letter(&server->unheard, &asked);
+    struct letter *letter = find_letter(&server->unheard, &asked, false);
     struct dns_query query;
     if (letter == NULL) {
         play_fails("%s did not hear that", server->name);
@@ -94,7 +95,9 @@ static struct letter *question_to_answer(struct server *server, struct words *wo
     struct asked asked = {.size = 0};
     for (size_t i = words->next; i < words->count; i++) {
         if (strcmp(words->word[i], "with") == 0) {
-            asked.size = parse_name(words_next(words), asked.question);
+            if (words->next < i) {
+                asked.size = parse_name(words_next(words), asked.question);
+            }
             if (words->next < i) {
                 bytes_put_u16(asked.question + asked.size, parse_type(words_next(words)));
                 asked.size += 2;
@@ -103,9 +106,9 @@ static struct letter *question_to_answer(struct server *server, struct words *wo
             break;
         }
     }
-    struct letter *letter = find_letter(&server->unanswered, &asked);
+    struct letter *letter = find_letter(&server->unanswered, &asked, true);
     if (letter == NULL) {
-        letter = find_letter(&server->unheard, &asked);
+        letter = find_letter(&server->unheard, &asked, true);
     }
     if (letter == NULL) {
         play_fails("%s has no such question to answer", server->name);
