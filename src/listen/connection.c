@@ -65,7 +65,7 @@ static struct deadline nearest_deadline(const struct listen_connection *connecti
 {
     const struct listen_options *options = &connection->hall->options;
     struct deadline nearest = {.at = UINT64_MAX, .reason = METRICS_TCP_CLOSES_IDLE};
-    if (connection->door.waiting_count == 0) {
+    if (is_idle(connection) && connection->stream.partial_at == 0) {
         nearest.at = connection->active_at + options->tcp_idle;
     }
     uint64_t partial_at = connection->stream.partial_at, blocked_at = connection->stream.blocked_at;
