@@ -238,21 +238,19 @@ void upstream_attempt_malformed(struct upstream_attempt *attempt)
     }
 }
 
+static bool is_failure_rcode(unsigned rcode)
+{
+    return rcode == DNS_RCODE_SERVFAIL || rcode == DNS_RCODE_REFUSED || rcode == DNS_RCODE_FORMERR ||
+           rcode == DNS_RCODE_NOTIMP;
+}
+
 /* An answer that another server may be able to better. A verdict of DNSSEC is final: the next one would say
  * the same (RFC 8914, codes 6 to 12). */
 static bool is_failure(const struct dns_answer *answer)
 {
     bool dnssec = answer->extended.code >= DNS_EXTENDED_DNSSEC_BOGUS &&
                   answer->extended.code <= DNS_EXTENDED_NSEC_MISSING;
-    switch (answer->rcode) {
-    case DNS_RCODE_SERVFAIL:
-    case DNS_RCODE_REFUSED:
-    case DNS_RCODE_FORMERR:
-    case DNS_RCODE_NOTIMP:
-        return !dnssec;
-    default:
-        return answer->tc;
-    }
+    return is_failure_rcode(answer->rcode) ? !dnssec : answer->tc;
 }
 
 void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server *server,
@@ -269,7 +267,8 @@ void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server 
         finish_with_answer(ask, server, answer);
         return;
     }
-    ask->failure_rcode = (int16_t)answer->rcode;
+    /* A truncated answer failed whatever its code says. */
+    ask->failure_rcode = (int16_t)(is_failure_rcode(answer->rcode) ? answer->rcode : DNS_RCODE_SERVFAIL);
     ask->failure_extended = (int16_t)answer->extended.code;
     remember(ask, server, "failure");
     if (!elsewhere) {
