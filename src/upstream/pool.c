@@ -173,7 +173,7 @@ static void suspect_links(struct upstream_ask *ask)
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         struct upstream_link *link = ask->attempt[i].link;
         if (link != NULL && link->state == UPSTREAM_LINK_OPEN &&
-            link->stream.read_at < ask->attempt[i].sent_at) {
+            link->stream.read_at <= ask->attempt[i].sent_at) {
             upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_SILENT);
         }
     }
