@@ -147,8 +147,19 @@ static unsigned count_connections(const struct server *server)
     return count;
 }
 
-static void end_connections(const struct server *server, int end)
+/* All links of the server, or "the link of NAME", which carried that question. */
+static void end_connections(struct server *server, struct words *words, int end)
 {
+    if (words_take(words, "the link of")) {
+        struct asked asked;
+        asked.size = parse_name(words_next(words), asked.question);
+        struct letter *letter = find_letter(&server->unanswered, &asked, true);
+        if (letter == NULL) {
+            play_fails("%s has no such link", server->name);
+        }
+        letter->connection->end = end;
+        return;
+    }
     for (struct list *node = fake.connections.next; node != &fake.connections; node = node->next) {
         struct fake_connection *connection = container_of(node, struct fake_connection, node);
         if (connection->server == server->fake && connection->open && connection->end == 0) {
@@ -204,13 +215,13 @@ static bool has_a_fate(struct server *server, struct words *words)
 static bool ends(struct server *server, struct words *words)
 {
     if (words_take(words, "closes")) {
-        end_connections(server, ERROR_CLOSED);
+        end_connections(server, words, ERROR_CLOSED);
     } else if (words_take(words, "resets")) {
-        end_connections(server, ERROR_RESET);
+        end_connections(server, words, ERROR_RESET);
     } else if (words_take(words, "alerts")) {
-        end_connections(server, ERROR_TLS);
+        end_connections(server, words, ERROR_TLS);
     } else if (words_take(words, "ends")) {
-        end_connections(server, 1);
+        end_connections(server, words, 1);
     } else {
         return false;
     }
