@@ -192,8 +192,9 @@ static void established_lost(struct upstream_link *link, int error, const char *
                      event_now(server->pool->around.loop) - link->started_at);
         log_end(server->pool->around.log, server->pool->around.wall());
     }
-    if (server->fruitless >= UPSTREAM_FRUITLESS_LINKS) {
-        server->link = server->link == link ? NULL : server->link;
+    bool has_another = server->link != NULL && server->link != link;
+    if (server->fruitless >= UPSTREAM_FRUITLESS_LINKS && !has_another) {
+        server->link = NULL;
         upstream_server_failed(server, error, NULL, reason);
     }
     link_lost(link, reason);
