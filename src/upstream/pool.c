@@ -136,7 +136,7 @@ static void place_nowhere(struct upstream_ask *ask)
 void upstream_place(struct upstream_ask *ask)
 {
     struct upstream_pool *pool = ask->pool;
-    struct upstream_server *server = upstream_choose(pool, ask);
+    struct upstream_server *server = unused_attempt(ask) != NULL ? upstream_choose(pool, ask) : NULL;
     if (server == NULL) {
         if (upstream_has_tries(pool, ask) || is_out(ask)) {
             place_nowhere(ask);
