@@ -101,7 +101,8 @@ bool upstream_link_has_room(struct upstream_link *link);
 bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
                         struct upstream_attempt *attempt);
 
-/* Nobody waits for this attempt any more; its id stays reserved. */
+/* Nobody waits for this attempt any more; its id stays reserved, its place on the link goes to who waits for
+ * it. */
 void upstream_attempt_abandon(struct upstream_attempt *attempt);
 
 /* No new questions; closed as soon as none is in flight. */

@@ -70,9 +70,11 @@ static void close_if_done(struct upstream_link *link)
 void upstream_attempt_abandon(struct upstream_attempt *attempt)
 {
     struct upstream_link *link = attempt->link;
+    struct upstream_server *server = link->server;
     link->slots[attempt->slot].attempt = NULL;
     attempt_end(attempt);
     close_if_done(link);
+    upstream_server_send_waiting(server);
 }
 
 bool upstream_link_has_room(struct upstream_link *link)
