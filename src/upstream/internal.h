@@ -68,6 +68,7 @@ struct upstream_server {
     uint64_t last_attempt_at, retry_at, backoff, logged_at;
     uint64_t handshakes_until; /* the moment up to which the budget of handshakes is spent */
     struct event_timer retry;
+    struct event_after room; /* some may have become free on the link */
 };
 
 struct upstream_pool {

@@ -74,7 +74,7 @@ void upstream_attempt_abandon(struct upstream_attempt *attempt)
     link->slots[attempt->slot].attempt = NULL;
     attempt_end(attempt);
     close_if_done(link);
-    upstream_server_send_waiting(server);
+    event_after_add(server->pool->around.loop, &server->room);
 }
 
 bool upstream_link_has_room(struct upstream_link *link)

@@ -352,6 +352,7 @@ void upstream_pool_close(struct upstream_pool *pool)
         struct upstream_server *server = &pool->server[i];
         assert(list_empty(&server->waiting));
         event_timer_clear(&server->retry);
+        event_after_remove(&server->room);
         if (server->link != NULL) {
             upstream_link_free(server->link);
         }

@@ -173,6 +173,11 @@ static void on_retry(struct event_timer *timer)
     }
 }
 
+static void on_room(struct event_after *after)
+{
+    upstream_server_send_waiting(container_of(after, struct upstream_server, room));
+}
+
 void upstream_server_unlinked(struct upstream_server *server)
 {
     if (!list_empty(&server->waiting)) {
@@ -191,6 +196,7 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
     list_init(&server->retired);
     list_init(&server->waiting);
     event_timer_init(&server->retry, on_retry);
+    event_after_init(&server->room, on_room);
 }
 
 /* ---- facts ---- */
