@@ -98,6 +98,7 @@ bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
         free_slot(link, number);
         return false;
     }
+    list_remove(&attempt->node); /* it may still be among the lost ones of another link */
     attempt->ask = ask;
     attempt->link = link;
     attempt->slot = number;
@@ -121,19 +122,21 @@ static void count_records(struct upstream_link *link)
     link->records_counted = link->stream.records;
 }
 
-/* Takes the link away from under its questions, then lets each find another way. */
+/* Takes the link away from under its questions, then lets each find another way. What one of them sets off on
+ * its way may place or end others: all are off the link before the first is looked at. */
 static void link_lost(struct upstream_link *link, const char *reason)
 {
     struct upstream_server *server = link->server;
     struct list lost;
     list_init(&lost);
     list_move_all(&lost, &link->attempts);
+    for (struct list *node = lost.next; node != &lost; node = node->next) {
+        container_of(node, struct upstream_attempt, node)->link = NULL;
+    }
     link->in_flight = 0;
     upstream_link_free(link);
     for (struct list *node = list_take_first(&lost); node != NULL; node = list_take_first(&lost)) {
-        struct upstream_attempt *attempt = container_of(node, struct upstream_attempt, node);
-        attempt->link = NULL;
-        upstream_attempt_lost(attempt, server, reason);
+        upstream_attempt_lost(container_of(node, struct upstream_attempt, node), server, reason);
     }
     upstream_server_unlinked(server);
 }

@@ -22,6 +22,7 @@ static void detach(struct upstream_ask *ask, enum metrics_upstream_meter outcome
             upstream_count(ask->attempt[i].link->server, outcome);
             upstream_attempt_abandon(&ask->attempt[i]);
         }
+        list_remove(&ask->attempt[i].node); /* off a link that was lost, but not looked at yet */
     }
 }
 
