@@ -1,6 +1,6 @@
 /*
- * A fake of src/event: the clock stands still until a test moves it, readiness is what the fake sockets say, and timers
- * stand in one sorted list.
+ * A fake of src/event: the clock stands still until a test moves it, readiness is what the fake sockets say,
+ * and timers stand in one sorted list.
  */
 #include <assert.h>
 #include <stdlib.h>

@@ -1,6 +1,7 @@
 /*
- * The world behind the fake rooms: event, net, tls and stream, replaced at link time by files that keep the exported
- * symbols and do no input or output. A test holds the far end of every socket and turns the clock by hand.
+ * The world behind the fake rooms: event, net, tls and stream, replaced at link time by files that keep the
+ * exported symbols and do no input or output. A test holds the far end of every socket and turns the clock by
+ * hand.
  *
  * There is one world a process, `fake`, since the calls of net have no context.
  */
@@ -65,14 +66,14 @@ struct fake_connection {
     struct fake_server *server; /* NULL: a client's */
     enum fake_fate fate;
     struct tls_failure failure;
-    bool open;            /* connected, and over TLS proven */
-    bool closed;          /* by the program */
-    struct fake_bytes in; /* on their way to the program */
-    bool looked;          /* it has seen all of them, and they are not a whole message */
-    int end;              /* behind them: 0 nothing, 1 the end, or an error */
-    struct fake_bytes out;      /* what the far end has taken */
-    struct fake_bytes unsent;   /* what waits until the far end takes more */
-    bool reads;                 /* the far end takes what comes */
+    bool open;                /* connected, and over TLS proven */
+    bool closed;              /* by the program */
+    struct fake_bytes in;     /* on their way to the program */
+    bool looked;              /* it has seen all of them, and they are not a whole message */
+    int end;                  /* behind them: 0 nothing, 1 the end, or an error */
+    struct fake_bytes out;    /* what the far end has taken */
+    struct fake_bytes unsent; /* what waits until the far end takes more */
+    bool reads;               /* the far end takes what comes */
 };
 
 enum { FAKE_UDP = 3, FAKE_TCP = 4, FAKE_FIRST_CONNECTION = 16, FAKE_SERVERS_MAX = 8 };

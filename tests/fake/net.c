@@ -1,6 +1,6 @@
 /*
- * A fake of src/net: one UDP socket and one listening socket whose far ends are a test, and connections between it and
- * the program. Nothing leaves the process.
+ * A fake of src/net: one UDP socket and one listening socket whose far ends are a test, and connections
+ * between it and the program. Nothing leaves the process.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -259,7 +259,8 @@ struct span net_udp_datagram(const struct net_udp_batch *batch, size_t i, struct
     return span_of(datagram->bytes, datagram->size);
 }
 
-void net_udp_push(struct net_udp_batch *batch, int descriptor, const struct net_peer *peer, struct span datagram)
+void net_udp_push(struct net_udp_batch *batch, int descriptor, const struct net_peer *peer,
+                  struct span datagram)
 {
     assert(descriptor == FAKE_UDP && datagram.size <= NET_UDP_SEND_MAX);
     list_append(&batch->pushed, &new_datagram(peer, datagram)->node);

@@ -1,6 +1,7 @@
 /*
- * A fake of src/stream over the fake connections. It keeps the real one's order of things: input is delivered when the
- * connection is ready, output leaves and the death is told at the end of the turn, no callback from inside a call.
+ * A fake of src/stream over the fake connections. It keeps the real one's order of things: input is delivered
+ * when the connection is ready, output leaves and the death is told at the end of the turn, no callback from
+ * inside a call.
  */
 #include <assert.h>
 
@@ -33,7 +34,8 @@ static void watch_again(struct stream *stream)
     if (stream->error == 0 && stream->state == CONNECTING) {
         wanted = EVENT_WRITE;
     } else if (stream->error == 0 && stream->state == OPEN) {
-        wanted = (stream->paused || stream->ended ? 0U : EVENT_READ) | (stream->want_write ? EVENT_WRITE : 0U);
+        wanted =
+            (stream->paused || stream->ended ? 0U : EVENT_READ) | (stream->want_write ? EVENT_WRITE : 0U);
     }
     event_watch_change(&stream->watch, wanted);
 }

@@ -1,4 +1,5 @@
-/* What a play says about meters and log lines. Meters are read as everybody reads them: from the exposition's text. */
+/* What a play says about meters and log lines. Meters are read as everybody reads them: from the exposition's
+ * text. */
 #include <stdio.h>
 #include <stdlib.h>
 

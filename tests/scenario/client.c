@@ -1,13 +1,12 @@
 /*
- * The clients of a play: they ask, and look closely at what they get. Every answer must be about a question that this
- * client asked and that has no answer yet, with the very id and letters of it.
+ * The clients of a play: they ask, and look closely at what they get. Every answer must be about a question
+ * that this client asked and that has no answer yet, with the very id and letters of it.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "world.h"
-
 #include "dns_records.h"
+#include "world.h"
 
 enum { OPTION_KEEPALIVE = 11 };
 
@@ -93,7 +92,8 @@ static bool has_address(const struct look *look, const struct address *address)
     size_t size = address->family == AF_INET ? 4 : 16;
     plain_begin(&reader, look->message);
     while (plain_next_but_option(&reader, &record)) {
-        if (record.section == 0 && record.data_size == size && memcmp(record.data, address->bytes, size) == 0) {
+        if (record.section == 0 && record.data_size == size &&
+            memcmp(record.data, address->bytes, size) == 0) {
             return true;
         }
     }
@@ -126,8 +126,13 @@ static bool look_at_flag(struct look *look, struct words *words)
     const struct {
         const char *word;
         bool value;
-    } flags[] = {{"tc", look->answer.tc}, {"ad", look->answer.ad}, {"cd", look->answer.cd}, {"aa", look->answer.aa},
-                 {"rd", look->answer.rd}, {"ra", look->answer.ra}, {"edns", look->answer.option_record != 0},
+    } flags[] = {{"tc", look->answer.tc},
+                 {"ad", look->answer.ad},
+                 {"cd", look->answer.cd},
+                 {"aa", look->answer.aa},
+                 {"rd", look->answer.rd},
+                 {"ra", look->answer.ra},
+                 {"edns", look->answer.option_record != 0},
                  {"ede", look->answer.extended.code != DNS_EXTENDED_NONE}};
     bool no = words_take(words, "no");
     if (no && words_take(words, "option")) {
@@ -332,7 +337,8 @@ static void ends_connection(struct client *client, int end)
 
 static void speaks(struct world *world, struct client *client, struct words *words)
 {
-    bool udp = words_take(words, "udp"), tcp = words_take(words, "tcp") || (!udp && client->connection != NULL);
+    bool udp = words_take(words, "udp"),
+         tcp = words_take(words, "tcp") || (!udp && client->connection != NULL);
     if (tcp && (client->connection == NULL || client->connection->closed)) {
         connect_client(client);
     }
@@ -362,8 +368,6 @@ static bool handles_connection(struct client *client, struct words *words)
         expect("closed", 1, client->connection != NULL && client->connection->closed);
     } else if (words_take(words, "is connected")) {
         expect("connected", 1, client->connection != NULL && !client->connection->closed);
-    } else if (words_take(words, "leaves")) {
-        client->connection = NULL;
     } else {
         return false;
     }

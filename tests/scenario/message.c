@@ -6,9 +6,25 @@
 
 #include "dns_records.h"
 
-enum { QR = 0x8000, AA = 0x400, TC = 0x200, RD = 0x100, RA = 0x80, Z = 0x40, AD = 0x20, CD = 0x10, DO = 0x8000 };
+enum {
+    QR = 0x8000,
+    AA = 0x400,
+    TC = 0x200,
+    RD = 0x100,
+    RA = 0x80,
+    Z = 0x40,
+    AD = 0x20,
+    CD = 0x10,
+    DO = 0x8000
+};
 
-enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11, OPTION_PADDING = 12, OPTION_EXTENDED = 15 };
+enum {
+    OPTION_NSID = 3,
+    OPTION_COOKIE = 10,
+    OPTION_KEEPALIVE = 11,
+    OPTION_PADDING = 12,
+    OPTION_EXTENDED = 15
+};
 
 /* ---- questions ---- */
 
@@ -26,7 +42,8 @@ struct span message_question(struct span message)
         return (struct span){0};
     }
     size_t end = skip_name(message, DNS_HEADER_SIZE) + 4;
-    return end <= message.size ? span_of(message.data + DNS_HEADER_SIZE, end - DNS_HEADER_SIZE) : (struct span){0};
+    return end <= message.size ? span_of(message.data + DNS_HEADER_SIZE, end - DNS_HEADER_SIZE)
+                               : (struct span){0};
 }
 
 void message_read_question(struct words *words, struct asked *asked)
@@ -227,8 +244,10 @@ struct answer_form {
 
 static bool read_fault(struct words *words, struct answer_form *form, struct answer_manner *manner)
 {
-    static const char *const wrongs[] = {
-        [WRONG_ID] = "wrong id", [WRONG_NAME] = "wrong name", [WRONG_TYPE] = "wrong type", [WRONG_CLASS] = "wrong class"};
+    static const char *const wrongs[] = {[WRONG_ID] = "wrong id",
+                                         [WRONG_NAME] = "wrong name",
+                                         [WRONG_TYPE] = "wrong type",
+                                         [WRONG_CLASS] = "wrong class"};
     for (unsigned i = WRONG_ID; i <= WRONG_CLASS; i++) {
         if (words_take(words, wrongs[i])) {
             form->wrong = i;
@@ -337,7 +356,8 @@ static void write_records(struct draft *draft, const struct answer_form *form)
     }
     for (size_t i = 0; i < form->address_count; i++) {
         bool v4 = form->address[i].family == AF_INET;
-        write_record(draft, form, v4 ? DNS_TYPE_A : DNS_TYPE_AAAA, span_of(form->address[i].bytes, v4 ? 4 : 16));
+        write_record(draft, form, v4 ? DNS_TYPE_A : DNS_TYPE_AAAA,
+                     span_of(form->address[i].bytes, v4 ? 4 : 16));
     }
     while (bytes_written(&draft->writer) < form->big) {
         text[1]++;
@@ -347,8 +367,8 @@ static void write_records(struct draft *draft, const struct answer_form *form)
 
 static void write_authority(struct draft *draft)
 {
-    static const uint8_t soa[] = {0, 0, 6, 0, 1, 0, 0, 3, 132, 0, 22, 0, 0,          /* TTL 900 */
-                                  0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0,   1, 0, 0, 0, 1, 0, 0, 0, 60};
+    static const uint8_t soa[] = {0, 0, 6, 0, 1, 0, 0, 3, 132, 0, 22, 0, 0, /* TTL 900 */
+                                  0, 0, 0, 1, 0, 0, 0, 1, 0,   0, 0,  1, 0, 0, 0, 1, 0, 0, 0, 60};
     bytes_write(&draft->writer, span_of(soa, sizeof soa));
     count_up(draft, 2, 1);
 }

@@ -1,6 +1,6 @@
 /*
- * Messages as plays describe them: the queries of clients and the answers of servers. Written by a second hand, without
- * the room that is tested, so that both may be wrong in whatever way a play wants.
+ * Messages as plays describe them: the queries of clients and the answers of servers. Written by a second
+ * hand, without the room that is tested, so that both may be wrong in whatever way a play wants.
  */
 #ifndef SCENARIO_MESSAGE_H
 #define SCENARIO_MESSAGE_H

@@ -58,7 +58,8 @@ bool words_take(struct words *words, const char *phrase)
     size_t at = words->next;
     while (*phrase != '\0') {
         size_t size = strcspn(phrase, " ");
-        if (at == words->count || strlen(words->word[at]) != size || memcmp(words->word[at], phrase, size) != 0) {
+        if (at == words->count || strlen(words->word[at]) != size ||
+            memcmp(words->word[at], phrase, size) != 0) {
             return false;
         }
         at++;
@@ -119,7 +120,7 @@ struct address words_address(struct words *words)
 static uint8_t name_byte(const char **text)
 {
     if (**text != '\\') {
-        return (uint8_t)*(*text)++;
+        return (uint8_t) * (*text)++;
     }
     if (isdigit((unsigned char)(*text)[1])) {
         char digits[4] = {(*text)[1], (*text)[2], (*text)[3], '\0'};

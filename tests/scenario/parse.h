@@ -1,5 +1,6 @@
 /*
- * A line of a play as words, and words as values. What cannot be read ends the play with the place where it stands.
+ * A line of a play as words, and words as values. What cannot be read ends the play with the place where it
+ * stands.
  */
 #ifndef SCENARIO_PARSE_H
 #define SCENARIO_PARSE_H

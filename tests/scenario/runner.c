@@ -1,6 +1,6 @@
 /*
- * Runs plays: the real rooms from dns to listen, over fake rooms for time, sockets, TLS and streams, told line by line
- * what the world does and what must come of it. The language is described in README.md.
+ * Runs plays: the real rooms from dns to listen, over fake rooms for time, sockets, TLS and streams, told
+ * line by line what the world does and what must come of it. The language is described in README.md.
  */
 #include <stdio.h>
 #include <stdlib.h>

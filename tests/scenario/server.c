@@ -1,4 +1,5 @@
-/* The servers of a play: they hear questions, answer them well or badly, and treat connections as they like. */
+/* The servers of a play: they hear questions, answer them well or badly, and treat connections as they like.
+ */
 #include "world.h"
 
 static struct server *find_server(struct world *world, const char *name)
@@ -14,7 +15,8 @@ static struct server *find_server(struct world *world, const char *name)
 static bool is_about(const struct letter *letter, const struct asked *asked)
 {
     struct span question = message_question(span_of(letter->bytes, letter->size));
-    return asked->size == 0 || (question.size >= asked->size && memcmp(question.data, asked->question, asked->size) == 0);
+    return asked->size == 0 ||
+           (question.size >= asked->size && memcmp(question.data, asked->question, asked->size) == 0);
 }
 
 /* What was heard on a connection that is closed since can be told of, but not answered. */

@@ -1,6 +1,6 @@
 /*
- * The program is put together here as a worker does it, over the fake rooms; see world.h. Called by the runner for every
- * line of a play.
+ * The program is put together here as a worker does it, over the fake rooms; see world.h. Called by the
+ * runner for every line of a play.
  */
 #include "world.h"
 
@@ -132,7 +132,8 @@ void world_option(struct world *world, struct words *words)
         play_fails("options come before everything else");
     }
     const char *key = words_next(words);
-    if (duration_option(world, key, words) || unsigned_option(world, key, words) || size_option(world, key, words)) {
+    if (duration_option(world, key, words) || unsigned_option(world, key, words) ||
+        size_option(world, key, words)) {
         return;
     }
     if (strcmp(key, "access.allow") == 0) {
@@ -158,7 +159,8 @@ void world_servers(struct world *world, struct words *words)
         }
         snprintf(server->name, sizeof server->name, "%s", words_next(words));
         server->fake = &fake.server[i];
-        server->fake->address = (struct address){.family = AF_INET, .port = 853, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
+        server->fake->address =
+            (struct address){.family = AF_INET, .port = 853, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
         list_init(&server->unheard);
         list_init(&server->unanswered);
         world->server_options[i] = (struct upstream_server_options){
@@ -188,7 +190,8 @@ static void open_ground(struct world *world)
     if (world->allow_count == 0) {
         must(address_prefix_parse(span_text("10.0.0.0/8"), &world->allow[world->allow_count++]));
     }
-    must(guard_access_build(world->allow, world->allow_count, world->deny, world->deny_count, &world->access));
+    must(
+        guard_access_build(world->allow, world->allow_count, world->deny, world->deny_count, &world->access));
     must(guard_connections_open((struct hash_key){0}, world->connections, world->connections_per_client,
                                 &world->guard));
 }

@@ -37,8 +37,8 @@ struct client {
     char name[32];
     struct address address;
     struct fake_connection *connection; /* NULL while it has none */
-    struct list asked;    /* its own questions that have no answer yet */
-    struct list received; /* not looked at yet */
+    struct list asked;                  /* its own questions that have no answer yet */
+    struct list received;               /* not looked at yet */
 };
 
 struct server {
