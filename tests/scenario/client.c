@@ -327,12 +327,12 @@ static void sends(struct client *client, bool tcp, struct words *words)
     }
 }
 
-static void ends_connection(struct client *client, int end)
+static struct fake_connection *connection_of(struct client *client)
 {
     if (client->connection == NULL || client->connection->closed) {
         play_fails("%s has no connection", client->name);
     }
-    client->connection->end = end;
+    return client->connection;
 }
 
 static void speaks(struct world *world, struct client *client, struct words *words)
@@ -357,13 +357,13 @@ static bool handles_connection(struct client *client, struct words *words)
     if (words_take(words, "connects")) {
         connect_client(client);
     } else if (words_take(words, "half-closes")) {
-        ends_connection(client, 1);
+        connection_of(client)->end = 1;
     } else if (words_take(words, "resets")) {
-        ends_connection(client, ERROR_RESET);
+        connection_of(client)->end = ERROR_RESET;
     } else if (words_take(words, "stops reading")) {
-        client->connection->reads = false;
+        connection_of(client)->reads = false;
     } else if (words_take(words, "reads again")) {
-        client->connection->reads = true;
+        connection_of(client)->reads = true;
     } else if (words_take(words, "is closed")) {
         expect("closed", 1, client->connection != NULL && client->connection->closed);
     } else if (words_take(words, "is connected")) {
