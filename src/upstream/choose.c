@@ -1,7 +1,8 @@
 /*
  * Which server next: in the order of the configuration, but a server that fails comes only when none is left,
  * a server that has seen the question after those that have not, and a question that already lost time
- * prefers an open link over a new one. A server whose connection stalls is the last resort before none.
+ * prefers an open link over a new one. A server whose connection stalls, or that has to show first that it
+ * answers, is the last resort before none.
  */
 #include "upstream/internal.h"
 
@@ -25,13 +26,19 @@ static bool is_stalled(const struct upstream_server *server)
            event_now(server->pool->around.loop) >= link->started_at + server->pool->options.attempt_timeout;
 }
 
+/* One question at a time finds out whether a server answers again. */
+static bool is_being_tried(const struct upstream_server *server)
+{
+    return upstream_server_is_on_trial(server) && server->link != NULL && server->link->in_flight > 0;
+}
+
 static int rank_of(const struct upstream_server *server, const struct upstream_ask *ask)
 {
     unsigned tries = ask->tries[server->index];
     if (server->failing || tries >= UPSTREAM_TRIES || is_out_at(ask, server)) {
         return RANK_UNFIT;
     }
-    if (is_stalled(server)) {
+    if (is_stalled(server) || is_being_tried(server)) {
         return RANK_STALLED;
     }
     if (tries > 0) {

@@ -19,8 +19,8 @@ enum { UPSTREAM_LINKS = 4 };
 /* A failing server is looked at again no later than this while there are questions, whoever answers them. */
 #define UPSTREAM_RETRY_WITH_TRAFFIC (4 * CLOCK_SECOND)
 
-/* Links in a row that closed under their questions without a single answer, from which on a server counts as
- * failing. */
+/* Links in a row that closed under their questions, or stayed silent, without a single answer, from which on
+ * a server counts as failing. */
 enum { UPSTREAM_FRUITLESS_LINKS = 2 };
 
 /* An id on its way. Its low bits are its place in the table, so that an answer finds it without a search. */
@@ -122,6 +122,15 @@ void upstream_server_connect(struct upstream_server *server, uint64_t most);
 
 /* What a link tells its server. */
 void upstream_server_opened(struct upstream_server *server, struct upstream_link *link);
+/* It answers, or nothing speaks against it: its back-off ends. */
+void upstream_server_proven(struct upstream_server *server, struct upstream_link *link);
+
+/* Its last links gave nothing: that one opens proves little, and only an answer ends its back-off. */
+static inline bool upstream_server_is_on_trial(const struct upstream_server *server)
+{
+    return server->fruitless >= UPSTREAM_FRUITLESS_LINKS;
+}
+
 void upstream_server_failed(struct upstream_server *server, int error, const struct tls_failure *failure,
                             const char *reason);
 

@@ -198,7 +198,7 @@ static void established_lost(struct upstream_link *link, int error, const char *
         log_end(server->pool->around.log, server->pool->around.wall());
     }
     bool has_another = server->link != NULL && server->link != link;
-    if (server->fruitless >= UPSTREAM_FRUITLESS_LINKS && !has_another) {
+    if (upstream_server_is_on_trial(server) && !has_another) {
         server->link = NULL;
         upstream_server_failed(server, error, NULL, reason);
     }
@@ -259,7 +259,10 @@ static void on_message(struct stream *stream, struct span message)
 {
     struct upstream_link *link = link_of(stream);
     link->answered = true;
-    link->server->fruitless = 0;
+    if (link->server->fruitless > 0) {
+        link->server->fruitless = 0;
+        upstream_server_proven(link->server, link);
+    }
     count_records(link);
     struct dns_answer answer;
     int error = dns_answer_read(message, &answer);

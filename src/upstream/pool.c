@@ -168,16 +168,22 @@ void upstream_place_waiting(struct upstream_pool *pool)
 
 /* ---- what happens on the way ---- */
 
-/* A link from which not one byte has come since the question went out is not trusted with further ones. */
-static void suspect_links(struct upstream_ask *ask)
+/* A link from which not one byte has come since the question went out is not trusted with further ones.
+ * Returns a server whose links have now been silent too often, or NULL. */
+static struct upstream_server *suspect_links(struct upstream_ask *ask)
 {
+    struct upstream_server *silent = NULL;
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         struct upstream_link *link = ask->attempt[i].link;
         if (link != NULL && link->state == UPSTREAM_LINK_OPEN &&
             link->stream.read_at <= ask->attempt[i].sent_at) {
+            struct upstream_server *server = link->server;
+            server->fruitless += !link->answered;
+            silent = upstream_server_is_on_trial(server) ? server : silent;
             upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_SILENT);
         }
     }
+    return silent;
 }
 
 static void remember(struct upstream_ask *ask, const struct upstream_server *server, const char *reason)
@@ -203,7 +209,7 @@ static void on_timer(struct event_timer *timer)
         finish_without_answer(ask);
         return;
     }
-    suspect_links(ask);
+    struct upstream_server *silent = suspect_links(ask);
     if (list_linked(&ask->waiting) && ask->waiting_at != NULL) {
         remember(ask, ask->waiting_at, "timeout");
         ask->tries[ask->waiting_at->index]++;
@@ -212,6 +218,9 @@ static void on_timer(struct event_timer *timer)
     ask->retried = true;
     set_timer(ask);
     upstream_place(ask);
+    if (silent != NULL) {
+        upstream_server_failed(silent, ERROR_TIMEOUT, NULL, "silent");
+    }
 }
 
 void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server,

@@ -30,6 +30,7 @@ static const char *hint_of(const char *reason)
         {"connect_timeout",
          "no answer to the connection: check the network and whether a firewall stops port 853"},
         {"handshake_timeout", "connected, but the server does not finish TLS: is it a DNS over TLS port?"},
+        {"silent", "connected, but no answer comes: ask its operator; it is tried again as queries come"},
         {"expired", "the certificate has expired: tell its operator, or check the clock of this machine"},
         {"not_yet_valid", "the certificate is not valid yet: check the clock of this machine"},
         {"wrong_name", "the certificate bears another name: check the name behind # in the upstream's URL"},
@@ -201,19 +202,26 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
 
 /* ---- facts ---- */
 
+void upstream_server_proven(struct upstream_server *server, struct upstream_link *link)
+{
+    server->backoff = 0;
+    if (server->health != UPSTREAM_UP) {
+        log_up(server, link);
+        metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 1);
+    }
+    server->health = UPSTREAM_UP;
+}
+
 void upstream_server_opened(struct upstream_server *server, struct upstream_link *link)
 {
     if (server->failing) {
         server->failing = false;
         server->pool->failing--;
     }
-    server->backoff = 0;
     event_timer_clear(&server->retry);
-    if (server->health != UPSTREAM_UP) {
-        log_up(server, link);
-        metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 1);
+    if (!upstream_server_is_on_trial(server)) {
+        upstream_server_proven(server, link);
     }
-    server->health = UPSTREAM_UP;
     upstream_server_send_waiting(server);
     upstream_place_waiting(server->pool);
 }
