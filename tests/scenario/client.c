@@ -218,7 +218,10 @@ static void look_at(struct look *look, struct words *words)
 static void look_closely(const struct letter *letter, struct words *words)
 {
     static struct look look;
-    look = (struct look){.message = span_of(letter->bytes, letter->size)};
+    static uint8_t message[DNS_MESSAGE_MAX];
+    memcpy(message, letter->bytes, letter->size);
+    message[2] &= 0x87; /* the opcode, which a refusal repeats and the reader of answers does not take */
+    look = (struct look){.message = span_of(message, letter->size)};
     int error = dns_answer_read(look.message, &look.answer);
     if (error != 0) {
         play_fails("the answer cannot be read: %s", error_text(error));
