@@ -1,4 +1,5 @@
 """The programs that people use: dig, kdig, dnspython, dnsperf; and unbound as the server behind."""
+import os
 import re
 import signal
 import socket
@@ -11,7 +12,9 @@ import dns.rcode
 import dns.rdatatype
 import pytest
 
+from clients import udp_socket
 from program import scaled
+from wire import query
 from zone import Zone
 
 ADDRESS = ".".join(str(byte) for byte in Zone.address("www.test"))
@@ -176,3 +179,22 @@ def test_dnsperf_through_unbound(dnseal, unbound, tmp_path, transport):
     assert re.search(r"NOERROR 2000 \(100", text), text
     assert program.status().total("dnseal_upstream_connects_total") <= 20
     assert program.status().total("dnseal_pending_queries") == 0
+
+
+def test_saturated_records_carry_many_queries(dnseal, a):
+    """Shows: M4
+
+    A turn's questions leave in one TLS record: with more at once than one turn takes, records are full."""
+    program = dnseal(a, workers=1, limits={"pending_per_client": 4096})
+    with udp_socket(None, program.address) as link:
+        link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * 1024 * 1024)
+        link.connect((program.address, program.port))
+        os.kill(program.engines()[0], signal.SIGSTOP)
+        for number in range(256):
+            link.send(query("n%d.test" % number, message_id=number))
+        os.kill(program.engines()[0], signal.SIGCONT)
+        link.settimeout(scaled(5))
+        assert len({link.recv(65536)[:2] for _ in range(256)}) == 256
+    records = program.status().total("dnseal_upstream_records_total")
+    assert program.status().total("dnseal_upstream_queries_total", outcome="answer") == 256
+    assert 0 < records <= 256 / 8
