@@ -6,12 +6,15 @@
 
 #include "dns/wire.h"
 
-enum { EXTENDED_CODE_SIZE = 2 };
+enum { EXTENDED_CODE_SIZE = 2, KEEPALIVE_SIZE = 2 };
 
 static void read_option(uint16_t code, struct span payload, struct dns_answer *out)
 {
     if (code == DNS_OPTION_CLIENT_SUBNET && out->client_subnet.size == 0) {
         out->client_subnet = dns_option_client_subnet(payload);
+    }
+    if (code == DNS_OPTION_KEEPALIVE && payload.size == KEEPALIVE_SIZE) {
+        out->keepalive = bytes_get_u16(payload.data);
     }
     if (code == DNS_OPTION_EXTENDED_ERROR && out->extended.code == DNS_EXTENDED_NONE &&
         payload.size >= EXTENDED_CODE_SIZE) {
@@ -75,6 +78,7 @@ static struct dns_answer read_header(struct span message)
         .cd = flags & DNS_FLAG_CD,
         .rcode = flags & 0xf,
         .extended.code = DNS_EXTENDED_NONE,
+        .keepalive = -1,
     };
 }
 

@@ -137,6 +137,7 @@ struct dns_question_form {
     bool rd, cd, dnssec_ok;
     struct span
         client_subnet;    /* copied as an option when not empty; at most DNS_OPTION_CLIENT_SUBNET_MAX bytes */
+    bool keepalive;       /* ask for the idle limit of the connection (RFC 7828) */
     size_t padding_block; /* the message is padded to a multiple of it (RFC 7830, RFC 8467); 0: no padding */
 };
 
@@ -159,6 +160,7 @@ struct dns_answer {
     size_t option_record_size;
     bool is_signed;                     /* ends in TSIG or SIG(0) */
     struct dns_extended_error extended; /* the first one, code NONE when there is none */
+    int keepalive; /* the idle limit of the connection in units of 100 ms (RFC 7828), -1 when not told */
     struct span client_subnet;
 };
 

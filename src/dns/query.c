@@ -163,6 +163,9 @@ int dns_query_write(const struct dns_question_form *form, uint8_t *out, size_t c
     if (form->client_subnet.size > 0) {
         dns_option_write(&writer, DNS_OPTION_CLIENT_SUBNET, form->client_subnet);
     }
+    if (form->keepalive) {
+        dns_option_write(&writer, DNS_OPTION_KEEPALIVE, (struct span){0});
+    }
     if (form->padding_block > 0) {
         write_padding(&writer, form->padding_block);
     }

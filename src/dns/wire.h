@@ -64,9 +64,9 @@ enum {
  * A walk from the first to the last byte of a message, linear in its size however names are compressed: for
  * every offset that a pointer can reach the walk knows what begins there.
  *
- *   0                  nothing that a name may be in: header, fixed fields, the inside of labels, the OPT
- * record DNS_PLACE_OPAQUE   data of a type whose format we do not know; a name may be there (a target of SRV,
- * say) else               a name that was walked before; the value is its uncompressed size from here on
+ * - 0: nothing that a name may be in: header, fixed fields, the inside of labels, the OPT record;
+ * - DNS_PLACE_OPAQUE: data of a type whose format we do not know; a name may be there (a target of SRV, say);
+ * - else a name that was walked before; the value is its uncompressed size from here on.
  *
  * No name has a size of 2, so that DNS_PLACE_OPAQUE is free. A label of a name that begins within reach ends
  * within the table.

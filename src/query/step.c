@@ -116,6 +116,7 @@ static int write_plain(struct query *query, const struct query_passage *passage)
         .cd = passage->query.cd,
         .dnssec_ok = passage->query.dnssec_ok,
         .client_subnet = options->strip_client_subnet ? (struct span){0} : passage->query.client_subnet,
+        .keepalive = true,
         .padding_block = options->padding_block,
     };
     query->ask.message = query->message;

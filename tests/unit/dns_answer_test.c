@@ -347,6 +347,24 @@ static void option_record_of_an_answer(void **state)
     assert_int_equal(answer.client_subnet.size, 4);
 }
 
+static int keepalive_of(const char *options, size_t size)
+{
+    begin(0, 0, 1);
+    draft_option_record(&draft, 1232, 0, options, size);
+    return read_it().keepalive;
+}
+
+/* Shows: RFC7828 */
+static void idle_limit_of_the_connection(void **state)
+{
+    (void)state;
+    assert_int_equal(keepalive_of("", 0), -1);
+    assert_int_equal(keepalive_of("\0\x0b\0\2\1\x2c", 6), 300);
+    assert_int_equal(keepalive_of("\0\x0b\0\2\0\0", 6), 0);
+    assert_int_equal(keepalive_of("\0\x0b\0\0", 4), -1);
+    assert_int_equal(keepalive_of("\0\x0b\0\3\1\2\3", 7), -1);
+}
+
 /* Shows: RFC6891-6.1.1, RFC6891-6.1.2, regression 17 */
 static void broken_option_records(void **state)
 {
@@ -490,6 +508,7 @@ const struct CMUnitTest answer_tests[] = {
     cmocka_unit_test(name_across_two_records),
     cmocka_unit_test(pointer_before_every_run_that_ends_in_it),
     cmocka_unit_test(option_record_of_an_answer),
+    cmocka_unit_test(idle_limit_of_the_connection),
     cmocka_unit_test(broken_option_records),
     cmocka_unit_test(no_pointer_into_the_option_record),
     cmocka_unit_test(signature_comes_last),

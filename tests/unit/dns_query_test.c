@@ -445,6 +445,24 @@ static void padded_query_is_a_multiple(void **state)
     }
 }
 
+/* Shows: RFC7828 */
+static void written_query_asks_for_the_idle_limit(void **state)
+{
+    (void)state;
+    static const uint8_t question[] = "\1a\0\0\1\0";
+    struct dns_question_form form = {.question = span_of(question, 7), .padding_block = 128};
+    for (int asked = 0; asked < 2; asked++) {
+        form.keepalive = asked;
+        uint8_t out[DNS_QUERY_MAX];
+        size_t size;
+        struct dns_query query;
+        assert_int_equal(dns_query_write(&form, out, sizeof out, &size), 0);
+        assert_int_equal(size, 128);
+        assert_int_equal(dns_query_read(span_of(out, size), &query), 0);
+        assert_int_equal(query.keepalive, asked);
+    }
+}
+
 const struct CMUnitTest query_tests[] = {
     cmocka_unit_test(plain_query),
     cmocka_unit_test(unknown_flags_and_types_are_served),
@@ -469,5 +487,6 @@ const struct CMUnitTest query_tests[] = {
     cmocka_unit_test(written_query),
     cmocka_unit_test(written_type_keeps_its_bytes),
     cmocka_unit_test(padded_query_is_a_multiple),
+    cmocka_unit_test(written_query_asks_for_the_idle_limit),
 };
 const size_t query_tests_count = sizeof query_tests / sizeof query_tests[0];
