@@ -14,6 +14,9 @@
 /* Nanoseconds since an arbitrary point, never going back; stands still while the machine sleeps. */
 uint64_t clock_monotonic(void);
 
+/* The same, but it goes on while the machine sleeps: a growing distance between the two is a sleep. */
+uint64_t clock_boot(void);
+
 /* Nanoseconds since the epoch, as the machine believes. For certificates and logs only. */
 uint64_t clock_wall(void);
 

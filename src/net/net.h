@@ -72,6 +72,19 @@ int net_tcp_connect(const struct address *remote, int *descriptor);
 /* The outcome of net_tcp_connect once the socket is writable: 0 or its error. */
 int net_tcp_connected(int descriptor);
 
+/* How long written bytes may stay without acknowledgement, in nanoseconds, before the kernel gives the
+ * connection up (TCP_USER_TIMEOUT). */
+void net_tcp_limit_silence(int descriptor, uint64_t limit);
+
+/* What the kernel knows of the way to the peer. */
+struct net_tcp_path {
+    uint64_t round_trip;     /* smoothed, nanoseconds */
+    uint64_t silent_for;     /* since the last acknowledgement came, nanoseconds */
+    unsigned unacknowledged; /* segments */
+    unsigned retransmits;    /* timeouts in a row without a new acknowledgement */
+};
+int net_tcp_path(int descriptor, struct net_tcp_path *out);
+
 /* Bytes read; 0 at the end of the stream; ERROR_AGAIN, ERROR_RESET, ... */
 int net_tcp_read(int descriptor, uint8_t *out, size_t size);
 
@@ -100,6 +113,16 @@ int net_local_receive(int descriptor, uint8_t *out, size_t size, int *passed);
 
 /* Whether the machine has a route to the address (a connected UDP socket; nothing is sent). */
 bool net_has_route(const struct address *remote);
+
+/* ---- changes of the network (netlink.c) ---- */
+
+/* A socket that becomes readable when addresses, links or routes of the machine change. ERROR_UNSUPPORTED,
+ * ... */
+int net_changes_open(int *descriptor);
+
+/* Empties it. True when something changed that can matter to a connection: an address came or went, a link
+ * came up or went down, a default route changed; and true when changes were lost. */
+bool net_changes_read(int descriptor);
 
 void net_close(int descriptor);
 

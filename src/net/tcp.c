@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 #include "net/internal.h"
@@ -119,6 +120,28 @@ int net_tcp_connected(int descriptor)
         number = errno;
     }
     return number == 0 ? 0 : error_from_errno(number);
+}
+
+void net_tcp_limit_silence(int descriptor, uint64_t limit)
+{
+    /* Only a comfort behind our own timers: a kernel that refuses it changes nothing. */
+    (void)net_set_option(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)(limit / CLOCK_MILLISECOND));
+}
+
+int net_tcp_path(int descriptor, struct net_tcp_path *out)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+        return error_from_errno(errno);
+    }
+    *out = (struct net_tcp_path){
+        .round_trip = info.tcpi_rtt * CLOCK_MICROSECOND,
+        .silent_for = info.tcpi_last_ack_recv * CLOCK_MILLISECOND,
+        .unacknowledged = info.tcpi_unacked,
+        .retransmits = info.tcpi_retransmits,
+    };
+    return 0;
 }
 
 int net_tcp_read(int descriptor, uint8_t *out, size_t size)

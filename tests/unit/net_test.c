@@ -1,4 +1,6 @@
 /* Sockets of all kinds, over loopback. */
+#include "net_test.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -484,6 +486,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_local, make_folder, remove_folder),
         cmocka_unit_test(test_local_passed),
         cmocka_unit_test(test_route),
+        cmocka_unit_test(net_test_news_of_the_network),
+        cmocka_unit_test(net_test_silence_of_a_path),
+        cmocka_unit_test(net_test_path_of_no_connection),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }
