@@ -16,6 +16,7 @@ static void note_written(struct stream *stream, size_t size)
     stream_blocks_drop(stream->shop, &stream->output, size);
     stream->output_size -= size;
     stream->records++;
+    stream->written_at = event_now(stream->shop->loop);
     stream->blocked_at = stream->output_size > 0 ? event_now(stream->shop->loop) : 0;
 }
 

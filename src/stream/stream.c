@@ -16,7 +16,7 @@
 
 #include "stream/internal.h"
 
-enum { OUTPUT_LIMIT = 64 * 1024 + 2 };
+enum { OUTPUT_LIMIT = 64 * 1024 + 2, ROUND_TRIPS_OF_SILENCE = 3 };
 
 static unsigned wanted_readiness(const struct stream *stream)
 {
@@ -206,6 +206,24 @@ bool stream_is_open(const struct stream *stream)
 bool stream_is_connected(const struct stream *stream)
 {
     return stream->state == STREAM_HANDSHAKING || stream->state == STREAM_OPEN;
+}
+
+bool stream_path_is_dead(const struct stream *stream, uint64_t least)
+{
+    struct net_tcp_path path;
+    if (!stream_is_open(stream) || net_tcp_path(stream->descriptor, &path) != 0 || path.unacknowledged == 0) {
+        return false;
+    }
+    uint64_t limit = ROUND_TRIPS_OF_SILENCE * path.round_trip;
+    limit = limit > least ? limit : least;
+    /* After a pause the last acknowledgement is old although what was just written has had no time yet. */
+    bool had_time = path.retransmits > 0 || event_now(stream->shop->loop) - stream->written_at >= limit;
+    return had_time && path.silent_for >= limit;
+}
+
+void stream_limit_silence(struct stream *stream, uint64_t limit)
+{
+    net_tcp_limit_silence(stream->descriptor, limit);
 }
 
 int stream_shop_open(struct stream_shop *shop, struct event_loop *loop, size_t blocks)

@@ -76,6 +76,7 @@ struct stream {
     uint64_t read_at;    /* when the last byte was read */
     uint64_t partial_at; /* when the first byte of an unfinished message came, 0 when there is none */
     uint64_t blocked_at; /* since when the peer has not taken a byte of waiting output, 0 when none waits */
+    uint64_t written_at; /* when bytes were last handed to the kernel */
     uint64_t records;    /* writes that carried data: over TLS, records */
 };
 
@@ -104,6 +105,14 @@ bool stream_is_open(const struct stream *stream);
 
 /* Whether TCP is established; a TLS handshake may still be under way. */
 bool stream_is_connected(const struct stream *stream);
+
+/* Whether bytes that were written have gone without any acknowledgement of the peer's TCP for three round
+ * trips, and for `least` nanoseconds at least: what comes next on this path is unlikely to arrive. Asks the
+ * kernel. */
+bool stream_path_is_dead(const struct stream *stream, uint64_t least);
+
+/* Bounds how long the kernel keeps trying to get bytes acknowledged, in nanoseconds. */
+void stream_limit_silence(struct stream *stream, uint64_t limit);
 
 /* What the handshake or a later check found; NULL when nothing. Valid until stream_close. */
 const struct tls_failure *stream_failure(const struct stream *stream);
