@@ -67,7 +67,7 @@ struct config {
     } limits;
     struct {
         uint64_t attempt_timeout, connect_timeout, handshake_timeout, refused_retry, backoff_min, backoff_max;
-        uint64_t handshakes_per_second, in_flight;
+        uint64_t handshakes_per_second, links, in_flight, max_age, warm;
     } upstream;
     struct {
         char *ca; /* path of a PEM file */

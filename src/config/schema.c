@@ -169,6 +169,28 @@ static const struct config_option options[] = {
      .least = 1,
      .most = 1000,
      .description = "Most handshakes a second that one worker begins with one server."},
+    {.path = "upstream.links",
+     FIELD(upstream.links, NUMBER),
+     .default_text = "4",
+     .least = 1,
+     .most = 16,
+     .description = "Most connections of one worker to one server. A further one is opened when a hundred "
+                    "queries wait for "
+                    "their answers on each."},
+    {.path = "upstream.max_age",
+     FIELD(upstream.max_age, DURATION),
+     .default_text = "10m",
+     .least = SECONDS(10),
+     .most = HOURS(24),
+     .description =
+         "How old a connection may become, more or less by a fifth, until a new one takes its place."},
+    {.path = "upstream.warm",
+     FIELD(upstream.warm, DURATION),
+     .default_text = "10m",
+     .most = HOURS(24),
+     .description = "How long after the last query a connection is kept ready, and replaced before the "
+                    "server closes it for "
+                    "being idle."},
     {.path = "upstream.in_flight",
      FIELD(upstream.in_flight, NUMBER),
      .default_text = "512",

@@ -98,6 +98,11 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(CLOSES_MISMATCH, UPSTREAM_CLOSES, "reason=\"mismatch\"")              \
     X(CLOSES_MALFORMED, UPSTREAM_CLOSES, "reason=\"malformed\"")            \
     X(CLOSES_SILENT, UPSTREAM_CLOSES, "reason=\"silent\"")                  \
+    X(CLOSES_DEAD_PATH, UPSTREAM_CLOSES, "reason=\"dead_path\"")            \
+    X(CLOSES_NETWORK, UPSTREAM_CLOSES, "reason=\"network\"")                \
+    X(CLOSES_AGE, UPSTREAM_CLOSES, "reason=\"age\"")                        \
+    X(CLOSES_REFRESH, UPSTREAM_CLOSES, "reason=\"refresh\"")                \
+    X(CLOSES_UNUSED, UPSTREAM_CLOSES, "reason=\"unused\"")                  \
     X(CLOSES_EXHAUSTED, UPSTREAM_CLOSES, "reason=\"exhausted\"")            \
     X(TLS_EXPIRED, UPSTREAM_TLS_FAILURES, "reason=\"expired\"")             \
     X(TLS_NOT_YET_VALID, UPSTREAM_TLS_FAILURES, "reason=\"not_yet_valid\"") \

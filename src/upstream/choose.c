@@ -8,28 +8,37 @@
 
 enum { RANK_BEST, RANK_CLOSED_ON_RETRY, RANK_TRIED, RANK_STALLED, RANK_UNFIT };
 
+/* Retired links have no say: nothing is expected of them. */
 static bool is_out_at(const struct upstream_ask *ask, const struct upstream_server *server)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        if (ask->attempt[i].link != NULL && ask->attempt[i].link->server == server) {
+        const struct upstream_link *link = ask->attempt[i].link;
+        if (link != NULL && link->server == server && link->state == UPSTREAM_LINK_OPEN) {
             return true;
         }
     }
     return false;
 }
 
-/* A connection that takes longer than a question would wait for its answer. */
+/* A connection that takes longer than a question would wait for its answer, or whose forerunner fell silent.
+ */
 static bool is_stalled(const struct upstream_server *server)
 {
-    const struct upstream_link *link = server->link;
-    return link != NULL && link->state == UPSTREAM_LINK_CONNECTING &&
-           event_now(server->pool->around.loop) >= link->started_at + server->pool->options.attempt_timeout;
+    const struct upstream_link *link = server->connecting;
+    if (!list_empty(&server->open)) {
+        return false;
+    }
+    return server->suspect || (link != NULL && event_now(server->pool->around.loop) >=
+                                                   link->started_at + server->pool->options.attempt_timeout);
 }
 
 /* One question at a time finds out whether a server answers again. */
 static bool is_being_tried(const struct upstream_server *server)
 {
-    return upstream_server_is_on_trial(server) && server->link != NULL && server->link->in_flight > 0;
+    if (!upstream_server_is_on_trial(server) || list_empty(&server->open)) {
+        return false;
+    }
+    return container_of(server->open.next, struct upstream_link, node)->in_flight > 0;
 }
 
 static int rank_of(const struct upstream_server *server, const struct upstream_ask *ask)
@@ -44,8 +53,7 @@ static int rank_of(const struct upstream_server *server, const struct upstream_a
     if (tries > 0) {
         return RANK_TRIED;
     }
-    bool open = server->link != NULL && server->link->state == UPSTREAM_LINK_OPEN;
-    return ask->retried && !open ? RANK_CLOSED_ON_RETRY : RANK_BEST;
+    return ask->retried && list_empty(&server->open) ? RANK_CLOSED_ON_RETRY : RANK_BEST;
 }
 
 struct upstream_server *upstream_choose(struct upstream_pool *pool, const struct upstream_ask *ask)

@@ -1,10 +1,11 @@
 /*
- * What the files of the back door share. A pool has servers in order of preference; a server has at most one
- * link for new questions and some that only wait for their last answers; a question is out as up to four
- * attempts, each in a slot of a link.
+ * What the files of the back door share. A pool has servers in order of preference; a server has links for
+ * new questions, at most one that is being connected, and retired ones that only wait for their last answers;
+ * a question is out as up to four attempts, each in a slot of a link.
  *
- * Files, from the bottom up: link.c (slots, ids, one stream), server.c (connecting, back-off, health),
- * choose.c (which server next), pool.c (a question's way).
+ * Files, from the bottom up: link.c (slots, ids, one stream), keep.c (how long a link is kept, and when its
+ * path is dead), server.c (connecting, back-off, health), choose.c (which server next), pool.c (a question's
+ * way).
  */
 #ifndef UPSTREAM_INTERNAL_H
 #define UPSTREAM_INTERNAL_H
@@ -13,8 +14,15 @@
 
 #include "upstream/upstream.h"
 
-/* Links of one server that may exist at a time: the one in use, and retired ones that wait for answers. */
-enum { UPSTREAM_LINKS = 4 };
+/* Links of a server besides those in use: one that replaces another, and retired ones that wait for answers.
+ */
+enum { UPSTREAM_LINKS_BESIDE = 8 };
+
+/* Questions in flight on each link from which on a server gets another one. */
+enum { UPSTREAM_GROW_AT = 100 };
+
+/* What is taken for the idle limit of a server that has not shown one. */
+#define UPSTREAM_IDLE_GUESS (9 * CLOCK_SECOND)
 
 /* A failing server is looked at again no later than this while there are questions, whoever answers them. */
 #define UPSTREAM_RETRY_WITH_TRAFFIC (4 * CLOCK_SECOND)
@@ -37,13 +45,17 @@ struct upstream_link {
     struct stream stream;
     struct upstream_server *server;
     enum upstream_link_state state;
-    struct list node;     /* in the server's list of retired links */
+    struct list node;     /* in the server's list of open or retired links */
     struct list attempts; /* in flight, oldest first */
     unsigned in_flight;
     bool answered; /* something came back since it opened */
     uint64_t started_at;
     uint64_t records_counted;
-    struct event_timer timer; /* of connecting */
+    struct event_timer timer; /* of connecting; of an open link, of its age and idleness */
+    struct event_timer watch; /* of the path, while questions are out */
+    uint64_t expires_at;
+    bool expiring;                      /* a link that is to replace it is on its way */
+    enum metrics_upstream_meter expiry; /* why it is replaced */
     unsigned free_count;
     uint16_t *free;              /* numbers of unreserved slots, in random order */
     struct upstream_slot *slots; /* pool->slot_count of them */
@@ -56,11 +68,15 @@ struct upstream_server {
     struct upstream_server_options options;
     struct metrics_upstream *metrics;
     size_t index;
-    struct upstream_link *link; /* connecting or open, NULL while there is none */
+    struct list open;    /* links for questions, oldest first */
+    unsigned open_count; /* of them, without those that are being replaced */
+    struct upstream_link *connecting;
     struct list retired;
-    struct list waiting;    /* questions for `link` */
+    struct list waiting;    /* questions for which no link has room */
+    uint64_t idle_limit;    /* how long the server is expected to keep an idle link */
     bool failing;           /* the last connection did not come about, or the last ones gave nothing */
     bool handshake_failing; /* it was TLS that failed, not TCP */
+    bool suspect;           /* its last link was given up for silence, and no other has opened since */
     unsigned fruitless;     /* links in a row without an answer */
     enum upstream_health health;
     const char *reason;        /* static word for the last failure, NULL before one */
@@ -68,7 +84,8 @@ struct upstream_server {
     uint64_t last_attempt_at, retry_at, backoff, logged_at;
     uint64_t handshakes_until; /* the moment up to which the budget of handshakes is spent */
     struct event_timer retry;
-    struct event_after room; /* some may have become free on the link */
+    struct event_after growth; /* all links are busy */
+    struct event_after room;   /* some may have become free on a link, or the ids of one used up */
 };
 
 struct upstream_pool {
@@ -77,6 +94,7 @@ struct upstream_pool {
     struct slab links;
     unsigned slot_count; /* of a link, a power of two */
     size_t failing;      /* servers */
+    uint64_t asked_at;   /* when the last question came */
     struct list waiting; /* questions that no server takes now */
     size_t server_count;
     struct upstream_server server[UPSTREAM_SERVERS_MAX];
@@ -92,11 +110,11 @@ static inline void upstream_count(struct upstream_server *server, enum metrics_u
 /* The word for an error of a stream, for logs and extended errors. */
 const char *upstream_reason_word(int error, const struct tls_failure *failure);
 
-/* Begins a connection to the server and makes it the server's link. */
+/* Begins a connection to the server. */
 int upstream_link_open(struct upstream_server *server);
 
-/* Whether one more question may be sent on it. A link whose ids are used up is retired here. */
-bool upstream_link_has_room(struct upstream_link *link);
+/* Whether one more question may be sent on it. */
+bool upstream_link_has_room(const struct upstream_link *link);
 
 /* Sends the question as this attempt. False when the stream takes no more. */
 bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
@@ -111,6 +129,23 @@ void upstream_link_retire(struct upstream_link *link, enum metrics_upstream_mete
 
 /* Closes and frees; its questions must be gone. */
 void upstream_link_free(struct upstream_link *link);
+
+/* ---- keep.c ---- */
+
+/* A link has opened, and from here on it has an age, an idle limit and a path. */
+void upstream_link_keep(struct upstream_link *link);
+
+/* What was to replace it did not come about: it stays until the next try. */
+void upstream_link_keep_on(struct upstream_link *link);
+
+/* The first question after a pause went out on it. */
+void upstream_link_watch(struct upstream_link *link);
+
+/* The server closed it while it was idle: its limit is known better now. */
+void upstream_learn_idle_close(struct upstream_link *link);
+
+/* The server told its limit, in units of 100 ms (RFC 7828); 0 asks not to use the link any more. */
+void upstream_learn_keepalive(struct upstream_link *link, int keepalive);
 
 /* ---- server.c ---- */
 
@@ -134,11 +169,18 @@ static inline bool upstream_server_is_on_trial(const struct upstream_server *ser
 void upstream_server_failed(struct upstream_server *server, int error, const struct tls_failure *failure,
                             const char *reason);
 
-/* The server's link is gone: what waits for it needs another. */
+/* A link is gone: what waits for room needs another. */
 void upstream_server_unlinked(struct upstream_server *server);
 
-/* Sends what waits for the server's link, as far as there is room. */
+/* The link for the next question, or NULL when none has room. Sees to it that there are more when all are
+ * busy. */
+struct upstream_link *upstream_server_pick(struct upstream_server *server);
+
+/* Sends what waits, as far as there is room. */
 void upstream_server_send_waiting(struct upstream_server *server);
+
+/* Whatever failed before counts no more. */
+void upstream_server_forgive(struct upstream_server *server);
 
 /* ---- choose.c ---- */
 
@@ -160,8 +202,12 @@ void upstream_place(struct upstream_ask *ask);
 /* Places every question that the pool keeps. */
 void upstream_place_waiting(struct upstream_pool *pool);
 
-/* Sends on the server's link; false when the link takes no more. */
-bool upstream_send(struct upstream_ask *ask, struct upstream_server *server);
+/* Sends on the link; false when it takes no more. */
+bool upstream_send(struct upstream_ask *ask, struct upstream_link *link);
+
+/* Retires a link that nothing is expected of, and asks its questions again elsewhere; whoever answers first
+ * serves. */
+void upstream_link_suspect(struct upstream_link *link, enum metrics_upstream_meter reason, const char *word);
 
 /* What becomes of an attempt: its link is gone (the attempt is already off it); its answer breaks the format;
  * its answer came (the attempt is already off the link). */

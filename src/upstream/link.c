@@ -10,6 +10,10 @@
 
 #include "upstream/internal.h"
 
+/* The kernel gives a connection up after so many attempts' time without acknowledgement: long after we did.
+ */
+enum { SILENCE_ATTEMPTS = 4 };
+
 /* ---- ids ---- */
 
 static void fill_slots(struct upstream_link *link)
@@ -36,6 +40,19 @@ static uint16_t reserve_slot(struct upstream_link *link, struct upstream_attempt
         .reserved = true,
     };
     return number;
+}
+
+/* Out of whatever list of its server the link is in. */
+static void leave_server(struct upstream_link *link)
+{
+    struct upstream_server *server = link->server;
+    if (server->connecting == link) {
+        server->connecting = NULL;
+    }
+    if (link->state == UPSTREAM_LINK_OPEN && list_linked(&link->node) && !link->expiring) {
+        server->open_count--;
+    }
+    list_remove(&link->node);
 }
 
 static void free_slot(struct upstream_link *link, uint16_t number)
@@ -77,16 +94,10 @@ void upstream_attempt_abandon(struct upstream_attempt *attempt)
     event_after_add(server->pool->around.loop, &server->room);
 }
 
-bool upstream_link_has_room(struct upstream_link *link)
+bool upstream_link_has_room(const struct upstream_link *link)
 {
-    if (link->state != UPSTREAM_LINK_OPEN || link->in_flight >= link->server->pool->options.in_flight) {
-        return false;
-    }
-    if (link->free_count == 0) {
-        upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_EXHAUSTED);
-        return false;
-    }
-    return true;
+    return link->state == UPSTREAM_LINK_OPEN && link->in_flight < link->server->pool->options.in_flight &&
+           link->free_count > 0;
 }
 
 bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
@@ -104,7 +115,9 @@ bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
     attempt->slot = number;
     attempt->sent_at = event_now(link->server->pool->around.loop);
     list_append(&link->attempts, &attempt->node);
-    link->in_flight++;
+    if (link->in_flight++ == 0) {
+        upstream_link_watch(link);
+    }
     return true;
 }
 
@@ -177,18 +190,25 @@ static void connecting_failed(struct upstream_link *link, int error, const char 
     upstream_server_failed(server, error, found != NULL ? &failure : NULL, reason);
 }
 
+static void count_close(struct upstream_link *link, int error)
+{
+    enum metrics_upstream_meter reason = METRICS_UPSTREAM_CLOSES_IN_FLIGHT;
+    if (error == ERROR_MALFORMED) {
+        reason = METRICS_UPSTREAM_CLOSES_MALFORMED;
+    } else if (link->in_flight == 0) {
+        reason = METRICS_UPSTREAM_CLOSES_IDLE;
+        upstream_learn_idle_close(link);
+    }
+    upstream_count(link->server, reason);
+}
+
 static void established_lost(struct upstream_link *link, int error, const char *reason)
 {
     struct upstream_server *server = link->server;
     if (link->in_flight > 0 && !link->answered) {
         server->fruitless++;
     }
-    if (error == ERROR_MALFORMED) {
-        upstream_count(server, METRICS_UPSTREAM_CLOSES_MALFORMED);
-    } else {
-        upstream_count(server, link->in_flight > 0 ? METRICS_UPSTREAM_CLOSES_IN_FLIGHT
-                                                   : METRICS_UPSTREAM_CLOSES_IDLE);
-    }
+    count_close(link, error);
     if (log_begin(server->pool->around.log, LOG_DEBUG, "upstream_closed")) {
         log_text(server->pool->around.log, "upstream", server->options.label);
         log_text(server->pool->around.log, "reason", reason);
@@ -197,9 +217,8 @@ static void established_lost(struct upstream_link *link, int error, const char *
                      event_now(server->pool->around.loop) - link->started_at);
         log_end(server->pool->around.log, server->pool->around.wall());
     }
-    bool has_another = server->link != NULL && server->link != link;
-    if (upstream_server_is_on_trial(server) && !has_another) {
-        server->link = NULL;
+    leave_server(link);
+    if (upstream_server_is_on_trial(server) && list_empty(&server->open)) {
         upstream_server_failed(server, error, NULL, reason);
     }
     link_lost(link, reason);
@@ -224,8 +243,11 @@ static void on_ended(struct stream *stream)
 static void on_opened(struct stream *stream)
 {
     struct upstream_link *link = link_of(stream);
-    event_timer_clear(&link->timer);
     link->state = UPSTREAM_LINK_OPEN;
+    link->server->connecting = NULL;
+    list_append(&link->server->open, &link->node);
+    link->server->open_count++;
+    upstream_link_keep(link);
     metrics_add(&link->server->metrics->meter[METRICS_UPSTREAM_CONNECTIONS], 1);
     upstream_count(link->server, stream_resumed(stream) ? METRICS_UPSTREAM_CONNECTS_RESUMED
                                                         : METRICS_UPSTREAM_CONNECTS_FULL);
@@ -248,6 +270,9 @@ static void on_answer(struct upstream_link *link, struct upstream_slot *slot, co
     struct upstream_server *server = link->server;
     free_slot(link, attempt->slot);
     attempt_end(attempt);
+    if (answer->keepalive >= 0) {
+        upstream_learn_keepalive(link, answer->keepalive);
+    }
     metrics_observe(&server->metrics->duration, event_now(server->pool->around.loop) - attempt->sent_at);
     close_if_done(link);
     upstream_attempt_answered(ask, server, answer);
@@ -321,6 +346,7 @@ static struct upstream_link *link_take(struct upstream_server *server)
     list_init(&link->node);
     list_init(&link->attempts);
     event_timer_init(&link->timer, on_timer);
+    event_timer_init(&link->watch, NULL);
     fill_slots(link);
     return link;
 }
@@ -340,19 +366,22 @@ int upstream_link_open(struct upstream_server *server)
     }
     stream_limit_output(&link->stream,
                         (size_t)pool->options.in_flight * (DNS_QUERY_MAX + 2) + DNS_MESSAGE_MAX + 2);
+    stream_limit_silence(&link->stream, SILENCE_ATTEMPTS * pool->options.attempt_timeout);
     event_timer_set(pool->around.loop, &link->timer, link->started_at + pool->options.connect_timeout);
-    server->link = link;
+    server->connecting = link;
     return 0;
 }
 
 void upstream_link_retire(struct upstream_link *link, enum metrics_upstream_meter reason)
 {
     assert(link->state == UPSTREAM_LINK_OPEN);
-    upstream_count(link->server, reason);
-    link->state = UPSTREAM_LINK_RETIRED;
-    link->server->link = NULL;
-    list_append(&link->server->retired, &link->node);
     struct upstream_server *server = link->server;
+    upstream_count(server, reason);
+    leave_server(link);
+    event_timer_clear(&link->timer);
+    event_timer_clear(&link->watch);
+    link->state = UPSTREAM_LINK_RETIRED;
+    list_append(&server->retired, &link->node);
     close_if_done(link);
     upstream_server_unlinked(server);
 }
@@ -365,11 +394,9 @@ void upstream_link_free(struct upstream_link *link)
     if (link->state != UPSTREAM_LINK_CONNECTING) {
         metrics_subtract(&server->metrics->meter[METRICS_UPSTREAM_CONNECTIONS], 1);
     }
-    if (server->link == link) {
-        server->link = NULL;
-    }
-    list_remove(&link->node);
+    leave_server(link);
     event_timer_clear(&link->timer);
+    event_timer_clear(&link->watch);
     stream_close(&link->stream);
     slab_give(&server->pool->links, link);
 }

@@ -100,13 +100,13 @@ static void wait_at(struct upstream_ask *ask, struct upstream_server *server)
     list_append(server != NULL ? &server->waiting : &ask->pool->waiting, &ask->waiting);
 }
 
-bool upstream_send(struct upstream_ask *ask, struct upstream_server *server)
+bool upstream_send(struct upstream_ask *ask, struct upstream_link *link)
 {
     struct upstream_attempt *attempt = unused_attempt(ask);
-    if (attempt == NULL || !upstream_link_send(server->link, ask, attempt)) {
+    if (attempt == NULL || !upstream_link_send(link, ask, attempt)) {
         return false;
     }
-    ask->tries[server->index]++;
+    ask->tries[link->server->index]++;
     ask->retried = true;
     set_timer(ask);
     return true;
@@ -146,8 +146,8 @@ void upstream_place(struct upstream_ask *ask)
         }
         return;
     }
-    bool ready = server->link != NULL && list_empty(&server->waiting) && upstream_link_has_room(server->link);
-    if (!ready || !upstream_send(ask, server)) {
+    struct upstream_link *link = list_empty(&server->waiting) ? upstream_server_pick(server) : NULL;
+    if (link == NULL || !upstream_send(ask, link)) {
         wait_at(ask, server);
         upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
     }
@@ -180,7 +180,11 @@ static struct upstream_server *suspect_links(struct upstream_ask *ask)
             struct upstream_server *server = link->server;
             server->fruitless += !link->answered;
             silent = upstream_server_is_on_trial(server) ? server : silent;
+            server->suspect = true;
             upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_SILENT);
+            if (silent != server) {
+                upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
+            }
         }
     }
     return silent;
@@ -190,6 +194,28 @@ static void remember(struct upstream_ask *ask, const struct upstream_server *ser
 {
     ask->last_server = server->options.label;
     ask->last_reason = reason;
+}
+
+void upstream_link_suspect(struct upstream_link *link, enum metrics_upstream_meter reason, const char *word)
+{
+    struct upstream_server *server = link->server;
+    struct list moved;
+    list_init(&moved);
+    for (struct list *node = link->attempts.next; node != &link->attempts; node = node->next) {
+        struct upstream_ask *ask = container_of(node, struct upstream_attempt, node)->ask;
+        if (!list_linked(&ask->waiting)) {
+            list_append(&moved, &ask->waiting);
+            ask->waiting_at = NULL;
+        }
+    }
+    server->suspect = true;
+    upstream_link_retire(link, reason);
+    upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
+    for (struct list *node = list_take_first(&moved); node != NULL; node = list_take_first(&moved)) {
+        struct upstream_ask *ask = container_of(node, struct upstream_ask, waiting);
+        remember(ask, server, word);
+        upstream_place(ask);
+    }
 }
 
 static void blame_for_silence(struct upstream_ask *ask)
@@ -293,6 +319,7 @@ void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server 
 void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask)
 {
     ask->pool = pool;
+    pool->asked_at = event_now(pool->around.loop);
     ask->last_server = ask->last_reason = NULL;
     ask->failure_rcode = -1;
     ask->failure_extended = DNS_EXTENDED_NONE;
@@ -329,6 +356,7 @@ int upstream_pool_open(const struct upstream_options *options,
                        const struct upstream_surroundings *surroundings, struct upstream_pool **out)
 {
     assert(options->server_count >= 1 && options->server_count <= UPSTREAM_SERVERS_MAX);
+    assert(options->links >= 1 && options->links <= UPSTREAM_LINKS_MAX);
     assert(options->in_flight >= 1 && options->in_flight <= UPSTREAM_IN_FLIGHT_MAX);
     void *memory;
     int error = memory_open(sizeof(struct upstream_pool), &memory);
@@ -343,7 +371,7 @@ int upstream_pool_open(const struct upstream_options *options,
     list_init(&pool->waiting);
     size_t link_size =
         sizeof(struct upstream_link) + pool->slot_count * (sizeof(struct upstream_slot) + sizeof(uint16_t));
-    error = slab_open(&pool->links, link_size, UPSTREAM_LINKS * pool->server_count);
+    error = slab_open(&pool->links, link_size, (options->links + UPSTREAM_LINKS_BESIDE) * pool->server_count);
     if (error != 0) {
         memory_close(memory, sizeof *pool);
         return error;
@@ -355,6 +383,40 @@ int upstream_pool_open(const struct upstream_options *options,
     return 0;
 }
 
+static void close_links(struct upstream_server *server)
+{
+    if (server->connecting != NULL) {
+        upstream_link_free(server->connecting);
+    }
+    while (!list_empty(&server->open)) {
+        upstream_link_free(container_of(server->open.next, struct upstream_link, node));
+    }
+}
+
+void upstream_pool_network_changed(struct upstream_pool *pool)
+{
+    for (size_t i = 0; i < pool->server_count; i++) {
+        struct upstream_server *server = &pool->server[i];
+        upstream_server_forgive(server);
+        if (server->connecting != NULL) {
+            upstream_link_free(server->connecting);
+        }
+    }
+    for (size_t i = 0; i < pool->server_count; i++) {
+        struct upstream_server *server = &pool->server[i];
+        while (!list_empty(&server->open)) {
+            upstream_link_suspect(container_of(server->open.next, struct upstream_link, node),
+                                  METRICS_UPSTREAM_CLOSES_NETWORK, "network");
+        }
+        server->suspect = false;
+        upstream_server_unlinked(server);
+    }
+    upstream_place_waiting(pool);
+    if (pool->asked_at != 0 && event_now(pool->around.loop) - pool->asked_at < pool->options.warm) {
+        upstream_server_connect(&pool->server[0], UPSTREAM_RETRY_WITH_TRAFFIC);
+    }
+}
+
 void upstream_pool_close(struct upstream_pool *pool)
 {
     assert(list_empty(&pool->waiting));
@@ -363,9 +425,8 @@ void upstream_pool_close(struct upstream_pool *pool)
         assert(list_empty(&server->waiting));
         event_timer_clear(&server->retry);
         event_after_remove(&server->room);
-        if (server->link != NULL) {
-            upstream_link_free(server->link);
-        }
+        event_after_remove(&server->growth);
+        close_links(server);
     }
     slab_close(&pool->links);
     memory_close(pool, sizeof *pool);

@@ -151,12 +151,12 @@ static void begin_connection(struct upstream_server *server, uint64_t now)
 
 void upstream_server_connect(struct upstream_server *server, uint64_t most)
 {
-    if (server->link != NULL) {
+    if (server->connecting != NULL || server->open_count >= server->pool->options.links) {
         return;
     }
     uint64_t now = event_now(server->pool->around.loop);
     uint64_t due = budget_at(server);
-    if (server->failing) {
+    if (server->failing || server->backoff > 0) {
         due = later(due, sooner(server->retry_at, server->last_attempt_at + most));
     }
     if (due <= now) {
@@ -174,9 +174,31 @@ static void on_retry(struct event_timer *timer)
     }
 }
 
+/* A link that has given up so many answers that no id is left to ask with. */
+static struct upstream_link *find_exhausted(struct upstream_server *server)
+{
+    for (struct list *node = server->open.next; node != &server->open; node = node->next) {
+        struct upstream_link *link = container_of(node, struct upstream_link, node);
+        if (link->free_count == 0 && link->in_flight < server->pool->options.in_flight) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
 static void on_room(struct event_after *after)
 {
-    upstream_server_send_waiting(container_of(after, struct upstream_server, room));
+    struct upstream_server *server = container_of(after, struct upstream_server, room);
+    struct upstream_link *link;
+    while ((link = find_exhausted(server)) != NULL) {
+        upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_EXHAUSTED);
+    }
+    upstream_server_send_waiting(server);
+}
+
+static void on_growth(struct event_after *after)
+{
+    upstream_server_connect(container_of(after, struct upstream_server, growth), UPSTREAM_RETRY_WITH_TRAFFIC);
 }
 
 void upstream_server_unlinked(struct upstream_server *server)
@@ -194,10 +216,13 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
         .metrics = &pool->around.metrics->upstream[index],
         .index = index,
     };
+    server->idle_limit = UPSTREAM_IDLE_GUESS;
+    list_init(&server->open);
     list_init(&server->retired);
     list_init(&server->waiting);
     event_timer_init(&server->retry, on_retry);
     event_after_init(&server->room, on_room);
+    event_after_init(&server->growth, on_growth);
 }
 
 /* ---- facts ---- */
@@ -212,6 +237,25 @@ void upstream_server_proven(struct upstream_server *server, struct upstream_link
     server->health = UPSTREAM_UP;
 }
 
+static struct upstream_link *find_expiring(struct upstream_server *server)
+{
+    for (struct list *node = server->open.next; node != &server->open; node = node->next) {
+        struct upstream_link *link = container_of(node, struct upstream_link, node);
+        if (link->expiring) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+static void retire_replaced(struct upstream_server *server)
+{
+    struct upstream_link *link;
+    while ((link = find_expiring(server)) != NULL) {
+        upstream_link_retire(link, link->expiry);
+    }
+}
+
 void upstream_server_opened(struct upstream_server *server, struct upstream_link *link)
 {
     if (server->failing) {
@@ -222,6 +266,8 @@ void upstream_server_opened(struct upstream_server *server, struct upstream_link
     if (!upstream_server_is_on_trial(server)) {
         upstream_server_proven(server, link);
     }
+    server->suspect = false;
+    retire_replaced(server);
     upstream_server_send_waiting(server);
     upstream_place_waiting(server->pool);
 }
@@ -260,15 +306,30 @@ static void move_on(struct upstream_server *server)
     }
 }
 
+/* One more link, or one that was to replace another, did not come about: the links that are there serve on.
+ */
+static void go_on_without(struct upstream_server *server)
+{
+    set_retry(server);
+    struct upstream_link *link;
+    while ((link = find_expiring(server)) != NULL) {
+        upstream_link_keep_on(link);
+    }
+}
+
 void upstream_server_failed(struct upstream_server *server, int error, const struct tls_failure *failure,
                             const char *reason)
 {
+    if (failure != NULL) {
+        upstream_count(server, METRICS_UPSTREAM_TLS_EXPIRED + (failure->reason - TLS_REASON_EXPIRED));
+    }
+    if (!list_empty(&server->open)) {
+        go_on_without(server);
+        return;
+    }
     if (!server->failing) {
         server->failing = true;
         server->pool->failing++;
-    }
-    if (failure != NULL) {
-        upstream_count(server, METRICS_UPSTREAM_TLS_EXPIRED + (failure->reason - TLS_REASON_EXPIRED));
     }
     tell_failure(server, failure, reason);
     server->handshake_failing = error == ERROR_TLS || error == ERROR_CLOSED || error == ERROR_RESET;
@@ -280,14 +341,49 @@ void upstream_server_failed(struct upstream_server *server, int error, const str
     }
 }
 
+void upstream_server_forgive(struct upstream_server *server)
+{
+    if (server->failing) {
+        server->failing = false;
+        server->pool->failing--;
+    }
+    server->fruitless = 0;
+    server->suspect = false;
+    server->backoff = server->retry_at = server->last_attempt_at = server->handshakes_until = 0;
+    event_timer_clear(&server->retry);
+}
+
+struct upstream_link *upstream_server_pick(struct upstream_server *server)
+{
+    struct upstream_link *least = NULL;
+    for (struct list *node = server->open.next; node != &server->open; node = node->next) {
+        struct upstream_link *link = container_of(node, struct upstream_link, node);
+        if (!upstream_link_has_room(link)) {
+            continue;
+        }
+        if (link->in_flight < UPSTREAM_GROW_AT) {
+            return link;
+        }
+        if (least == NULL || link->in_flight < least->in_flight) {
+            least = link;
+        }
+    }
+    if (least != NULL) {
+        event_after_add(server->pool->around.loop, &server->growth);
+    }
+    return least;
+}
+
 void upstream_server_send_waiting(struct upstream_server *server)
 {
-    while (server->link != NULL && upstream_link_has_room(server->link)) {
-        struct list *node = list_take_first(&server->waiting);
-        if (node == NULL) {
+    while (!list_empty(&server->waiting)) {
+        struct upstream_link *link = upstream_server_pick(server);
+        if (link == NULL) {
             return;
         }
-        if (!upstream_send(container_of(node, struct upstream_ask, waiting), server)) {
+        struct list *node = server->waiting.next;
+        list_remove(node);
+        if (!upstream_send(container_of(node, struct upstream_ask, waiting), link)) {
             list_prepend(&server->waiting, node);
             return;
         }

@@ -29,6 +29,7 @@ enum {
     UPSTREAM_TRIES = 3,    /* most times one question is sent to one server (RFC 9520, 3.1) */
     UPSTREAM_ATTEMPTS = 4, /* most places at which one question may be out at a time */
     UPSTREAM_IN_FLIGHT_MAX = 4096,
+    UPSTREAM_LINKS_MAX = 16,
 };
 
 /* One server, in the order of preference. */
@@ -46,6 +47,9 @@ struct upstream_options {
     uint64_t backoff_min, backoff_max;
     unsigned handshakes_per_second; /* a server */
     unsigned in_flight;             /* a link, 1 to UPSTREAM_IN_FLIGHT_MAX */
+    unsigned links;                 /* most to one server, 1 to UPSTREAM_LINKS_MAX */
+    uint64_t max_age;               /* of a link, changed by chance by up to a fifth */
+    uint64_t warm;                  /* how long after the last question links are kept ready */
     const struct upstream_server_options *servers;
     size_t server_count; /* 1 to UPSTREAM_SERVERS_MAX */
 };
@@ -123,6 +127,10 @@ struct upstream_ask {
 
 /* Asks. `done` comes exactly once, later, never from inside this call, at the latest at the deadline. */
 void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask);
+
+/* The machine's network has changed, or the machine has slept: no link and no failure of before is trusted
+ * any more. Questions that are out are asked again on fresh links. */
+void upstream_pool_network_changed(struct upstream_pool *pool);
 
 /* Takes a question back: `done` will not come. */
 void upstream_forget(struct upstream_ask *ask);

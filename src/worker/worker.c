@@ -13,6 +13,8 @@
 #include "base/error.h"
 #include "base/random.h"
 
+#include "net/net.h"
+
 #include "stream/stream.h"
 
 #include "upstream/upstream.h"
@@ -35,6 +37,9 @@ struct worker {
     atomic_bool done;
     bool started;
     pthread_t thread;
+    struct event_watch changes; /* of the network */
+    struct event_timer settled;
+    uint64_t boot_ahead; /* how far the boot clock is ahead of the monotonic one */
     struct random random;
     struct stream_shop shop;
     struct tls_client *clients[CONFIG_UPSTREAMS_MAX];
@@ -43,7 +48,44 @@ struct worker {
     struct listen_hall *doors;
 };
 
+/* The boot clock runs on while the machine sleeps. */
+#define SLEEP_LEAST CLOCK_SECOND
+
+/* Changes of the network come in bursts, and are acted on once. */
+#define SETTLE (250 * CLOCK_MILLISECOND)
+
 /* ---- on the worker's thread ---- */
+
+static void on_network_change(struct event_watch *watch, unsigned readiness)
+{
+    (void)readiness;
+    struct worker *worker = container_of(watch, struct worker, changes);
+    if (net_changes_read(watch->descriptor) && !event_timer_pending(&worker->settled)) {
+        event_timer_set(worker->loop, &worker->settled, event_now(worker->loop) + SETTLE);
+    }
+}
+
+static void on_settled(struct event_timer *timer)
+{
+    upstream_pool_network_changed(container_of(timer, struct worker, settled)->pool);
+}
+
+/* How far the boot clock is ahead. Read in this order it is never behind. */
+static uint64_t read_boot_ahead(void)
+{
+    uint64_t monotonic = clock_monotonic();
+    return clock_boot() - monotonic;
+}
+
+/* Looks once a turn, which is the first thing that happens after a sleep. */
+static void notice_sleep(struct worker *worker)
+{
+    uint64_t ahead = read_boot_ahead();
+    if (ahead > worker->boot_ahead + SLEEP_LEAST) {
+        upstream_pool_network_changed(worker->pool);
+    }
+    worker->boot_ahead = ahead;
+}
 
 static void on_letter(struct event_mailbox *mailbox)
 {
@@ -70,6 +112,7 @@ static void *run(void *argument)
     struct worker *worker = argument;
     while (has_more_to_do(worker)) {
         event_loop_turn(worker->loop, UINT64_MAX);
+        notice_sleep(worker);
         if (log_waiting(worker->setup.log)) {
             event_mailbox_post(worker->setup.log_mailbox);
         }
@@ -119,6 +162,9 @@ static int open_pool(struct worker *worker)
         .backoff_max = config->upstream.backoff_max,
         .handshakes_per_second = (unsigned)config->upstream.handshakes_per_second,
         .in_flight = (unsigned)config->upstream.in_flight,
+        .links = (unsigned)config->upstream.links,
+        .max_age = config->upstream.max_age,
+        .warm = config->upstream.warm,
         .servers = servers,
         .server_count = worker->setup.upstream_count,
     };
@@ -200,6 +246,37 @@ static int open_ground(struct worker *worker)
     return stream_shop_open(&worker->shop, worker->loop, STREAM_BLOCKS);
 }
 
+/* Where the system tells no news of its network, links are found dead one by one. */
+static int open_changes(struct worker *worker)
+{
+    worker->boot_ahead = read_boot_ahead();
+    event_timer_init(&worker->settled, on_settled);
+    int descriptor;
+    int error = net_changes_open(&descriptor);
+    if (error == ERROR_UNSUPPORTED || error == ERROR_PERMISSION) {
+        return 0;
+    }
+    if (error != 0) {
+        return error;
+    }
+    worker->changes.ready = on_network_change;
+    error = event_watch_add(worker->loop, &worker->changes, descriptor, EVENT_READ);
+    if (error != 0) {
+        net_close(descriptor);
+    }
+    return error;
+}
+
+static void close_changes(struct worker *worker)
+{
+    if (worker->changes.loop != NULL) {
+        int descriptor = worker->changes.descriptor;
+        event_watch_remove(&worker->changes);
+        event_timer_clear(&worker->settled);
+        net_close(descriptor);
+    }
+}
+
 int worker_open(const struct worker_setup *setup, struct worker **out)
 {
     struct worker *worker = calloc(1, sizeof *worker);
@@ -208,7 +285,7 @@ int worker_open(const struct worker_setup *setup, struct worker **out)
     }
     worker->setup = *setup;
     random_init(&worker->random);
-    int (*const floors[])(struct worker *) = {open_ground, open_pool, open_hall, open_doors};
+    int (*const floors[])(struct worker *) = {open_ground, open_pool, open_changes, open_hall, open_doors};
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
         int error = floors[i](worker);
         if (error != 0) {
@@ -275,6 +352,7 @@ void worker_close(struct worker *worker)
         stream_shop_close(&worker->shop);
     }
     if (worker->loop != NULL) {
+        close_changes(worker);
         event_mailbox_close(&worker->mailbox);
         event_loop_close(worker->loop);
     }

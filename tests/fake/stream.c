@@ -159,6 +159,7 @@ static void write_output(struct stream *stream)
     stream->output_size = 0;
     stream->blocked_at = 0;
     stream->records++;
+    stream->written_at = event_now(stream->shop->loop);
 }
 
 /* False when the stream is gone. */
@@ -318,6 +319,18 @@ const struct tls_failure *stream_failure(const struct stream *stream)
 {
     const struct fake_connection *connection = stream->state != CLOSED ? connection_of(stream) : NULL;
     return connection != NULL && connection->failure.reason != TLS_REASON_NONE ? &connection->failure : NULL;
+}
+
+bool stream_path_is_dead(const struct stream *stream, uint64_t least)
+{
+    const struct fake_connection *connection = connection_of(stream);
+    return connection->server->vanished && event_now(stream->shop->loop) - stream->written_at >= least;
+}
+
+void stream_limit_silence(struct stream *stream, uint64_t limit)
+{
+    (void)stream;
+    (void)limit;
 }
 
 bool stream_resumed(const struct stream *stream)

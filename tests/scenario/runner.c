@@ -15,6 +15,9 @@ static void other_sentence(struct world *world, struct words *words)
         fake.descriptors_gone = true;
     } else if (words_take(words, "descriptors are back")) {
         fake.descriptors_gone = false;
+    } else if (words_take(words, "the network changes")) {
+        upstream_pool_network_changed(world->pool);
+        world_advance(world, 0);
     } else if (words_take(words, "drain")) {
         listen_drain(world->doors);
     } else if (words_take(words, "doors are busy")) {

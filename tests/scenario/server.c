@@ -200,14 +200,13 @@ static bool has_a_fate(struct server *server, struct words *words)
     static const struct {
         const char *words;
         enum fake_fate fate;
-    } fates[] = {{"accepts", FAKE_ACCEPT},
-                 {"refuses", FAKE_REFUSE},
-                 {"is unreachable", FAKE_UNREACHABLE},
-                 {"goes silent", FAKE_SILENT},
-                 {"stalls the handshake", FAKE_STALL}};
+    } fates[] = {
+        {"accepts", FAKE_ACCEPT},     {"refuses", FAKE_REFUSE},  {"is unreachable", FAKE_UNREACHABLE},
+        {"goes silent", FAKE_SILENT}, {"vanishes", FAKE_SILENT}, {"stalls the handshake", FAKE_STALL}};
     for (size_t i = 0; i < sizeof fates / sizeof fates[0]; i++) {
         if (words_take(words, fates[i].words)) {
             server->fake->fate = fates[i].fate;
+            server->fake->vanished = strcmp(fates[i].words, "vanishes") == 0;
             return true;
         }
     }

@@ -28,7 +28,10 @@ void world_init(struct world *world)
                      .backoff_min = 250 * CLOCK_MILLISECOND,
                      .backoff_max = 30 * CLOCK_SECOND,
                      .handshakes_per_second = 5,
-                     .in_flight = 512},
+                     .in_flight = 512,
+                     .links = 4,
+                     .max_age = 600 * CLOCK_SECOND,
+                     .warm = 600 * CLOCK_SECOND},
         .query = {.query_timeout = 4500 * CLOCK_MILLISECOND,
                   .pending = 16384,
                   .pending_per_client = 1000,
@@ -54,6 +57,7 @@ static bool duration_option(struct world *world, const char *key, struct words *
         const char *key;
         uint64_t *value;
     } options[] = {{"upstream.attempt_timeout", &world->upstream.attempt_timeout},
+                   {"upstream.max_age", &world->upstream.max_age},
                    {"upstream.connect_timeout", &world->upstream.connect_timeout},
                    {"upstream.handshake_timeout", &world->upstream.handshake_timeout},
                    {"upstream.refused_retry", &world->upstream.refused_retry},
@@ -79,6 +83,7 @@ static bool unsigned_option(struct world *world, const char *key, struct words *
         unsigned *value;
     } options[] = {{"upstream.handshakes_per_second", &world->upstream.handshakes_per_second},
                    {"upstream.in_flight", &world->upstream.in_flight},
+                   {"upstream.links", &world->upstream.links},
                    {"limits.pending_per_client", &world->query.pending_per_client},
                    {"limits.tcp_connections", &world->connections},
                    {"limits.tcp_connections_per_client", &world->connections_per_client}};
