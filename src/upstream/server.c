@@ -114,16 +114,23 @@ static void set_retry(struct upstream_server *server)
     server->retry_at = event_now(server->pool->around.loop) + distance;
 }
 
-/* The earliest moment at which the budget of handshakes a second has room: a bucket that fills by time. */
+static uint64_t budget_share(const struct upstream_server *server)
+{
+    return CLOCK_SECOND / server->pool->options.handshakes_per_second;
+}
+
+/* The earliest moment at which the budget of handshakes a second has room for one more: a bucket that fills
+ * by time. */
 static uint64_t budget_at(const struct upstream_server *server)
 {
-    return server->handshakes_until < CLOCK_SECOND ? 0 : server->handshakes_until - CLOCK_SECOND;
+    uint64_t full = server->handshakes_until + budget_share(server);
+    return full < CLOCK_SECOND ? 0 : full - CLOCK_SECOND;
 }
 
 static void spend_budget(struct upstream_server *server, uint64_t now)
 {
-    uint64_t share = CLOCK_SECOND / server->pool->options.handshakes_per_second;
-    server->handshakes_until = (server->handshakes_until > now ? server->handshakes_until : now) + share;
+    server->handshakes_until =
+        (server->handshakes_until > now ? server->handshakes_until : now) + budget_share(server);
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
