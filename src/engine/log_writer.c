@@ -20,14 +20,17 @@ struct log_writer {
     struct log_writer_setup setup;
     struct event_loop *loop;
     struct event_mailbox mailbox;
-    atomic_int descriptor;
+    atomic_int next; /* descriptor to take over, -1 for none */
+    int descriptor;
+    bool owns_descriptor;
+    bool torn; /* the last thing written is the beginning of a line */
     atomic_bool ending;
     bool started;
     pthread_t thread;
     uint8_t *memory;
     uint64_t *dropped_before; /* of each ring */
     uint64_t unwritten;       /* lines lost on the way out */
-    size_t gathered, gathered_lines;
+    size_t gathered;
     char gather[GATHER_SIZE];
     struct log ring[];
 };
@@ -37,22 +40,65 @@ static size_t memory_size(const struct log_writer *writer)
     return (size_t)writer->setup.rings * RING_SIZE;
 }
 
-static void write_gathered(struct log_writer *writer)
+static void let_go(struct log_writer *writer)
 {
-    int descriptor = atomic_load(&writer->descriptor);
+    if (writer->owns_descriptor) {
+        close(writer->descriptor);
+        writer->owns_descriptor = false;
+    }
+}
+
+/* The old file goes here and nowhere else: no other thread knows when it is not being written to. */
+static void take_over(struct log_writer *writer)
+{
+    int next = atomic_exchange(&writer->next, -1);
+    if (next >= 0) {
+        let_go(writer);
+        writer->descriptor = next;
+        writer->owns_descriptor = true;
+        writer->torn = false;
+    }
+}
+
+/* How much of the bytes the descriptor took. */
+static size_t write_some(const struct log_writer *writer, const char *bytes, size_t size)
+{
     size_t done = 0;
-    while (done < writer->gathered) {
-        ssize_t count = write(descriptor, writer->gather + done, writer->gathered - done);
+    while (done < size) {
+        ssize_t count = write(writer->descriptor, bytes + done, size - done);
         if (count < 0 && errno == EINTR) {
             continue;
         }
         if (count <= 0) {
-            writer->unwritten += writer->gathered_lines;
             break;
         }
         done += (size_t)count;
     }
-    writer->gathered = writer->gathered_lines = 0;
+    return done;
+}
+
+static unsigned count_lines(const char *bytes, size_t size)
+{
+    unsigned lines = 0;
+    for (size_t i = 0; i < size; i++) {
+        lines += bytes[i] == '\n';
+    }
+    return lines;
+}
+
+/* A line that was cut short is ended before the next one begins. */
+static void write_gathered(struct log_writer *writer)
+{
+    take_over(writer);
+    if (writer->torn && writer->gathered > 0 && write_some(writer, "\n", 1) == 1) {
+        writer->torn = false;
+    }
+    size_t done = writer->torn ? 0 : write_some(writer, writer->gather, writer->gathered);
+    writer->unwritten += count_lines(writer->gather + done, writer->gathered - done);
+    if (done > 0) {
+        writer->torn = writer->gather[done - 1] != '\n';
+    }
+    writer->gathered = 0;
 }
 
 static void count_drops(struct log_writer *writer)
@@ -78,7 +124,6 @@ static bool take_round(struct log_writer *writer)
         }
         size_t size = log_take(&writer->ring[i], writer->setup.format, writer->gather + writer->gathered);
         writer->gathered += size;
-        writer->gathered_lines += size > 0;
         any = any || size > 0;
     }
     return any;
@@ -135,6 +180,8 @@ static int open_rings(struct log_writer *writer)
 
 static void free_writer(struct log_writer *writer)
 {
+    take_over(writer);
+    let_go(writer);
     event_mailbox_close(&writer->mailbox);
     event_loop_close(writer->loop);
     memory_close(writer->memory, memory_size(writer));
@@ -149,8 +196,8 @@ int log_writer_open(const struct log_writer_setup *setup, struct log_writer **ou
     if (writer == NULL) {
         return ERROR_MEMORY;
     }
-    *writer = (struct log_writer){.setup = *setup};
-    atomic_init(&writer->descriptor, setup->descriptor);
+    *writer = (struct log_writer){.setup = *setup, .descriptor = setup->descriptor};
+    atomic_init(&writer->next, -1);
     int error = open_rings(writer);
     if (error == 0) {
         error = open_loop(writer);
@@ -188,7 +235,11 @@ struct event_mailbox *log_writer_mailbox(struct log_writer *writer)
 
 void log_writer_redirect(struct log_writer *writer, int descriptor)
 {
-    atomic_store(&writer->descriptor, descriptor);
+    int passed_over = atomic_exchange(&writer->next, descriptor);
+    if (passed_over >= 0) {
+        close(passed_over);
+    }
+    event_mailbox_post(&writer->mailbox);
 }
 
 void log_writer_close(struct log_writer *writer, uint64_t patience)

@@ -28,7 +28,8 @@ int log_writer_start(struct log_writer *writer);
 struct log *log_writer_ring(struct log_writer *writer, unsigned ring);
 struct event_mailbox *log_writer_mailbox(struct log_writer *writer);
 
-/* From any thread: further lines go to this descriptor. */
+/* From any thread: further lines go to this descriptor, which is the writer's from here on: it closes it when
+ * the next one comes, or at the end. */
 void log_writer_redirect(struct log_writer *writer, int descriptor);
 
 /* Writes what waits and ends the thread; a descriptor that does not take its bytes is given up after

@@ -1,0 +1,260 @@
+/* The engine: its start, the letters of its channel, its end. */
+#include "engine_test.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+
+#include "net/net.h"
+
+#include "engine/engine.h"
+
+char heard_text[TEXT_MAX];
+
+unsigned open_descriptors(void)
+{
+    unsigned count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    assert_non_null(directory);
+    while (readdir(directory) != NULL) {
+        count++;
+    }
+    closedir(directory);
+    return count;
+}
+
+unsigned count_of(const char *word)
+{
+    unsigned count = 0;
+    for (const char *at = heard_text; (at = strstr(at, word)) != NULL; at++) {
+        count++;
+    }
+    return count;
+}
+
+size_t read_pipe(int descriptor, size_t at, int patience)
+{
+    struct pollfd ready = {.fd = descriptor, .events = POLLIN};
+    while (poll(&ready, 1, patience) == 1) {
+        ssize_t count = read(descriptor, heard_text + at, sizeof heard_text - 1 - at);
+        if (count <= 0) {
+            break;
+        }
+        at += (size_t)count;
+    }
+    heard_text[at] = '\0';
+    return at;
+}
+
+/* ---- the engine's start and end ---- */
+
+struct setting {
+    struct config config;
+    struct config_upstream upstream;
+    struct address_prefix everybody;
+    struct engine_socket socket;
+    struct engine_setup setup;
+    struct metrics *metrics;
+    int metrics_descriptor, channel[2], log[2];
+    pthread_t thread;
+    int code;
+};
+
+static void make_setting(struct setting *setting, const char *authorities)
+{
+    *setting = (struct setting){.code = -1};
+    struct address any;
+    assert_int_equal(address_parse(span_text("127.0.0.1:0"), 0, &any), 0);
+    setting->upstream = (struct config_upstream){.label = "tls://127.0.0.1:1#a.test", .name = "a.test"};
+    assert_int_equal(address_parse(span_text("127.0.0.1:1"), 0, &setting->upstream.address), 0);
+    assert_int_equal(address_prefix_parse(span_text("0.0.0.0/0"), &setting->everybody), 0);
+    struct config *config = &setting->config;
+    config->upstreams = &setting->upstream;
+    config->upstream_count = 1;
+    config->access.allow = (struct config_prefixes){&setting->everybody, 1};
+    config->limits.query_timeout = CLOCK_SECOND;
+    config->limits.tcp_idle = config->limits.tcp_message_timeout = config->limits.tcp_write_timeout =
+        CLOCK_SECOND;
+    config->limits.tcp_output = 128 * 1024;
+    config->limits.tcp_connections = config->limits.tcp_connections_per_client = 10;
+    config->limits.pending = config->limits.pending_per_client = 10;
+    config->limits.drain_timeout = CLOCK_SECOND;
+    config->upstream.attempt_timeout = config->upstream.connect_timeout = CLOCK_SECOND;
+    config->upstream.handshake_timeout = config->upstream.refused_retry = CLOCK_SECOND;
+    config->upstream.backoff_min = config->upstream.backoff_max = CLOCK_SECOND;
+    config->upstream.handshakes_per_second = 5;
+    config->upstream.in_flight = 10;
+    config->tls.ca = "authorities.pem";
+    config->log.level = LOG_INFO;
+    assert_int_equal(net_local_pair(setting->channel), 0);
+    assert_int_equal(pipe(setting->log), 0);
+    assert_int_equal(metrics_open(1, &setting->metrics, &setting->metrics_descriptor), 0);
+    size_t granted;
+    setting->socket.udp = true;
+    assert_int_equal(net_udp_bind(&any, true, 65536, &setting->socket.descriptor, &granted), 0);
+    setting->setup = (struct engine_setup){.config = config,
+                                           .upstream_count = 1,
+                                           .workers = 1,
+                                           .sockets = &setting->socket,
+                                           .socket_count = 1,
+                                           .metrics = setting->metrics,
+                                           .authorities = span_text(authorities),
+                                           .log_descriptor = setting->log[1],
+                                           .channel = setting->channel[1]};
+}
+
+static void drop_setting(struct setting *setting)
+{
+    if (setting->channel[0] >= 0) {
+        net_close(setting->channel[0]);
+    }
+    net_close(setting->channel[1]);
+    close(setting->log[0]);
+    close(setting->log[1]);
+    net_close(setting->socket.descriptor);
+    metrics_close(setting->metrics, setting->metrics_descriptor);
+}
+
+/* Waits for one packet of the engine; its size. */
+static int receive_packet(int channel, char *packet, size_t size)
+{
+    struct pollfd ready = {.fd = channel, .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, 5000), 1);
+    int count = net_local_receive(channel, (uint8_t *)packet, size - 1, NULL);
+    packet[count > 0 ? count : 0] = '\0';
+    return count;
+}
+
+static void a_start_that_fails_says_why(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *authorities, *reason;
+    } cases[] = {
+        {"", "Ftls.ca: authorities.pem: holds no certificate"},
+        {"no PEM at all", "Ftls.ca: authorities.pem: holds no certificate"},
+        {"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+         "Ftls.ca: authorities.pem: holds a certificate that cannot be read"},
+    };
+    unsigned before = open_descriptors();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct setting setting;
+        make_setting(&setting, cases[i].authorities);
+        assert_int_equal(engine_run(&setting.setup), 1);
+        char packet[512];
+        assert_true(receive_packet(setting.channel[0], packet, sizeof packet) > 0);
+        assert_string_equal(packet, cases[i].reason);
+        drop_setting(&setting);
+    }
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void *run_engine(void *argument)
+{
+    struct setting *setting = argument;
+    setting->code = engine_run(&setting->setup);
+    return NULL;
+}
+
+static char authorities[1 << 20];
+
+/* The machine's own authorities; without any, nothing can be started here. */
+static bool read_authorities(void)
+{
+    int descriptor = open("/etc/ssl/certs/ca-certificates.crt", O_RDONLY);
+    ssize_t size = descriptor >= 0 ? read(descriptor, authorities, sizeof authorities - 1) : -1;
+    if (descriptor >= 0) {
+        close(descriptor);
+    }
+    authorities[size > 0 ? size : 0] = '\0';
+    return size > 0;
+}
+
+static void start_engine(struct setting *setting)
+{
+    make_setting(setting, authorities);
+    assert_int_equal(pthread_create(&setting->thread, NULL, run_engine, setting), 0);
+    char packet[512];
+    assert_int_equal(receive_packet(setting->channel[0], packet, sizeof packet), 1);
+    assert_int_equal(packet[0], ENGINE_READY);
+}
+
+static void tell(struct setting *setting, enum engine_letter letter, int passed)
+{
+    uint8_t byte = (uint8_t)letter;
+    assert_int_equal(net_local_send(setting->channel[0], span_of(&byte, 1), passed), 0);
+}
+
+static void an_engine_serves_until_it_is_told_to_end(void **state)
+{
+    (void)state;
+    if (!read_authorities()) {
+        skip();
+    }
+    unsigned before = open_descriptors();
+    for (unsigned i = 0; i < 3; i++) {
+        struct setting setting;
+        start_engine(&setting);
+        if (i == 0) {
+            tell(&setting, ENGINE_DRAIN, -1);
+        } else if (i == 1) {
+            tell(&setting, ENGINE_STOP, -1);
+        } else {
+            net_close(setting.channel[0]); /* its supervisor is gone */
+            setting.channel[0] = -1;
+        }
+        pthread_join(setting.thread, NULL);
+        assert_int_equal(setting.code, 0);
+        read_pipe(setting.log[0], 0, 0);
+        assert_int_equal(count_of("event=listening"), 1);
+        assert_int_equal(count_of("event=ready"), 1);
+        drop_setting(&setting);
+    }
+    assert_int_equal(open_descriptors(), before);
+}
+
+static void a_new_log_is_taken_over_by_letter(void **state)
+{
+    (void)state;
+    if (!read_authorities()) {
+        skip();
+    }
+    struct setting setting;
+    start_engine(&setting);
+    unsigned before = open_descriptors();
+    for (unsigned i = 0; i < 10; i++) {
+        int descriptor = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        tell(&setting, ENGINE_LOG, descriptor);
+        close(descriptor);
+        usleep(10000);
+    }
+    assert_in_range(open_descriptors(), before, before + 1);
+    tell(&setting, ENGINE_STOP, -1);
+    pthread_join(setting.thread, NULL);
+    drop_setting(&setting);
+}
+
+int main(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_of_all_rings_come_out),
+        cmocka_unit_test(a_writer_without_a_thread_writes_at_its_close),
+        cmocka_unit_test(a_reader_that_stopped_stops_nobody_else),
+        cmocka_unit_test(lines_for_nobody_are_counted),
+        cmocka_unit_test(a_line_that_was_cut_short_is_ended_first),
+        cmocka_unit_test(a_redirected_log_keeps_no_old_file_open),
+        cmocka_unit_test(a_start_that_fails_says_why),
+        cmocka_unit_test(an_engine_serves_until_it_is_told_to_end),
+        cmocka_unit_test(a_new_log_is_taken_over_by_letter),
+        cmocka_unit_test(a_blocked_log_is_given_up_after_a_while),
+    };
+    return cmocka_run_group_tests_name("engine", tests, NULL, NULL);
+}
