@@ -138,7 +138,9 @@ static int fill_query(struct query *query, const struct query_passage *passage)
     query->ask.deadline = query->arrived_at + hall->options.query_timeout;
     query->ask.done = on_done;
     int error = passage->query.is_signed ? write_signed(query, passage) : write_plain(query, passage);
-    query->ask.question = span_of(query->ask.message + DNS_HEADER_SIZE, passage->query.question.size);
+    if (error == 0) {
+        query->ask.question = span_of(query->ask.message + DNS_HEADER_SIZE, passage->query.question.size);
+    }
     return error;
 }
 
