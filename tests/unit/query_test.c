@@ -151,7 +151,6 @@ static void turn_for(uint64_t span)
 }
 
 enum { ID = 0xbeef };
-
 /* A query with its name in wire form behind the header, written into `out`. */
 static size_t write_query(uint8_t *out, struct span name, uint16_t type, uint16_t class)
 {
