@@ -109,7 +109,7 @@ static int take_option(struct arguments *arguments, int option)
 int arguments_read(int argc, char *const *argv, struct arguments *out)
 {
     *out = (struct arguments){0};
-    optind = 1;
+    optind = 0; /* from the beginning, whatever a call before left */
     int option, error = 0;
     while (error == 0 && (option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
         error = take_option(out, option);

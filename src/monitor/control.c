@@ -23,20 +23,22 @@ struct head {
     uint32_t status; /* the exit code of the other end */
 };
 
-struct control {
-    struct boot *boot;
-    struct event_loop *loop;
-    struct event_watch watch, client; /* one client at a time */
-    char *path;
-};
-
-/* ---- answers ---- */
-
 struct text {
     struct metrics_sink sink;
     char *bytes;
     size_t size;
 };
+
+struct control {
+    struct boot *boot;
+    struct event_loop *loop;
+    struct event_watch watch, client; /* one client at a time */
+    struct text answer;               /* to it, while it is on its way */
+    size_t sent;
+    char *path;
+};
+
+/* ---- answers ---- */
 
 static void append(struct metrics_sink *sink, struct span piece)
 {
@@ -58,37 +60,6 @@ static uint32_t answer(struct control *control, const char *command, struct text
     return 2;
 }
 
-static void send_answer(int descriptor, const struct text *text, uint32_t status)
-{
-    struct head head = {.size = (uint32_t)text->size, .status = status};
-    int error = net_local_send(descriptor, span_of(&head, sizeof head), -1);
-    for (size_t sent = 0; sent < text->size && error == 0;) {
-        size_t piece = text->size - sent < PACKET_SIZE ? text->size - sent : PACKET_SIZE;
-        error = net_local_send(descriptor, span_of(text->bytes + sent, piece), -1);
-        sent += piece;
-    }
-}
-
-static void on_command(struct event_watch *watch, unsigned readiness)
-{
-    (void)readiness;
-    struct control *control = container_of(watch, struct control, client);
-    char command[COMMAND_SIZE] = "";
-    int descriptor = watch->descriptor;
-    int size = net_local_receive(descriptor, (uint8_t *)command, sizeof command - 1, NULL);
-    if (size == ERROR_AGAIN) {
-        return;
-    }
-    struct text text = {.sink.write = append, .bytes = malloc(ANSWER_MOST)};
-    if (size > 0 && text.bytes != NULL) {
-        uint32_t status = answer(control, command, &text);
-        send_answer(descriptor, &text, status);
-    }
-    free(text.bytes);
-    event_watch_remove(watch);
-    net_close(descriptor);
-}
-
 static void drop_client(struct control *control)
 {
     if (control->client.loop != NULL) {
@@ -96,9 +67,62 @@ static void drop_client(struct control *control)
         event_watch_remove(&control->client);
         net_close(descriptor);
     }
+    free(control->answer.bytes);
+    control->answer = (struct text){0};
 }
 
-/* A new client takes the place of one that says nothing. */
+/* As much as the client takes now; a socket takes less than a long answer at once. */
+static void send_answer(struct control *control)
+{
+    const struct text *answer = &control->answer;
+    int error = 0;
+    while (control->sent < answer->size && error == 0) {
+        size_t left = answer->size - control->sent, piece = left < PACKET_SIZE ? left : PACKET_SIZE;
+        error = net_local_send(control->client.descriptor, span_of(answer->bytes + control->sent, piece), -1);
+        control->sent += error == 0 ? piece : 0;
+    }
+    if (error == ERROR_AGAIN) {
+        event_watch_change(&control->client, EVENT_WRITE);
+    } else {
+        drop_client(control);
+    }
+}
+
+static void begin_answer(struct control *control, const char *command)
+{
+    control->answer = (struct text){.sink.write = append, .bytes = malloc(ANSWER_MOST)};
+    control->sent = 0;
+    if (control->answer.bytes == NULL) {
+        drop_client(control);
+        return;
+    }
+    struct head head = {.status = answer(control, command, &control->answer)};
+    head.size = (uint32_t)control->answer.size;
+    if (net_local_send(control->client.descriptor, span_of(&head, sizeof head), -1) != 0) {
+        drop_client(control);
+        return;
+    }
+    send_answer(control);
+}
+
+static void on_client_ready(struct event_watch *watch, unsigned readiness)
+{
+    (void)readiness;
+    struct control *control = container_of(watch, struct control, client);
+    if (control->answer.bytes != NULL) {
+        send_answer(control);
+        return;
+    }
+    char command[COMMAND_SIZE] = "";
+    int size = net_local_receive(watch->descriptor, (uint8_t *)command, sizeof command - 1, NULL);
+    if (size > 0) {
+        begin_answer(control, command);
+    } else if (size != ERROR_AGAIN) {
+        drop_client(control);
+    }
+}
+
+/* A new client takes the place of one that says nothing, or takes nothing. */
 static void on_client(struct event_watch *watch, unsigned readiness)
 {
     (void)readiness;
@@ -108,7 +132,7 @@ static void on_client(struct event_watch *watch, unsigned readiness)
         return;
     }
     drop_client(control);
-    control->client.ready = on_command;
+    control->client.ready = on_client_ready;
     if (event_watch_add(control->loop, &control->client, descriptor, EVENT_READ) != 0) {
         net_close(descriptor);
     }
