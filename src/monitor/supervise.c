@@ -134,7 +134,10 @@ static int start_engine(struct supervisor *supervisor)
     }
     supervisor->engine = engine;
     supervisor->started_at = clock_monotonic();
-    return event_watch_add(supervisor->loop, &supervisor->channel, pair[0], EVENT_READ);
+    if (event_watch_add(supervisor->loop, &supervisor->channel, pair[0], EVENT_READ) != 0) {
+        net_close(pair[0]); /* an engine without a channel goes at once, and is reaped like any other */
+    }
+    return 0;
 }
 
 /* ---- the engine goes ---- */
@@ -233,6 +236,7 @@ static void on_drain(struct event_timer *timer)
 static void stop(struct supervisor *supervisor, int number)
 {
     if (supervisor->stopping) {
+        event_timer_clear(&supervisor->drain);
         send_letter(supervisor, ENGINE_STOP, -1);
         event_timer_set(supervisor->loop, &supervisor->kill, event_now(supervisor->loop) + KILL_PATIENCE);
         return;
