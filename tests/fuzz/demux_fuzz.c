@@ -397,7 +397,7 @@ static uint64_t wall(void)
 static struct metrics *metrics;
 static struct log quiet;
 
-static void open_pool(struct random *random, unsigned in_flight)
+static void open_pool(struct random *random, uint8_t sizes)
 {
     static uint8_t ring[4096];
     if (metrics == NULL) {
@@ -415,9 +415,9 @@ static void open_pool(struct random *random, unsigned in_flight)
         .backoff_min = 250 * CLOCK_MILLISECOND,
         .backoff_max = 30 * CLOCK_SECOND,
         .handshakes_per_second = 5,
-        .in_flight = in_flight,
+        .in_flight = 1 + sizes % 8,
         .servers = servers,
-        .server_count = SERVERS,
+        .server_count = 1 + sizes / 8 % SERVERS,
     };
     struct upstream_surroundings around = {
         .loop = &loop, .random = random, .log = &quiet, .metrics = &metrics->worker[0], .wall = wall};
@@ -435,7 +435,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     wire_count = 0;
     connect_fails = send_fails = false;
     memset(asked, 0, sizeof asked);
-    open_pool(&random, 1 + bytes_read_u8(&input) % 8);
+    open_pool(&random, bytes_read_u8(&input));
     while (bytes_left(&input) > 0) {
         act(&input);
     }
