@@ -97,6 +97,19 @@ int stream_send(struct stream *stream, struct span message)
     return 0;
 }
 
+bool stream_path_is_dead(const struct stream *stream, uint64_t least)
+{
+    (void)stream;
+    (void)least;
+    return false;
+}
+
+void stream_limit_silence(struct stream *stream, uint64_t limit)
+{
+    (void)stream;
+    (void)limit;
+}
+
 bool stream_is_connected(const struct stream *stream)
 {
     return wire_of(stream)->open;
@@ -416,6 +429,9 @@ static void open_pool(struct random *random, uint8_t sizes)
         .backoff_max = 30 * CLOCK_SECOND,
         .handshakes_per_second = 5,
         .in_flight = 1 + sizes % 8,
+        .links = 1 + sizes % 3,
+        .max_age = 20 * CLOCK_SECOND,
+        .warm = 15 * CLOCK_SECOND,
         .servers = servers,
         .server_count = 1 + sizes / 8 % SERVERS,
     };

@@ -90,6 +90,9 @@ static void make_setting(struct setting *setting, const char *authorities)
     config->upstream.handshake_timeout = config->upstream.refused_retry = CLOCK_SECOND;
     config->upstream.backoff_min = config->upstream.backoff_max = CLOCK_SECOND;
     config->upstream.handshakes_per_second = 5;
+    config->upstream.links = 1;
+    config->upstream.max_age = 3600 * CLOCK_SECOND;
+    config->upstream.warm = 60 * CLOCK_SECOND;
     config->upstream.in_flight = 10;
     config->tls.ca = "authorities.pem";
     config->log.level = LOG_INFO;

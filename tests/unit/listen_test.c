@@ -59,6 +59,9 @@ static void open_pool(void)
                                        .backoff_min = CLOCK_SECOND,
                                        .backoff_max = CLOCK_SECOND,
                                        .handshakes_per_second = 5,
+                                       .links = 1,
+                                       .max_age = 3600 * CLOCK_SECOND,
+                                       .warm = 60 * CLOCK_SECOND,
                                        .in_flight = 64,
                                        .servers = &server,
                                        .server_count = 1};

@@ -64,9 +64,9 @@ void a_burst_of_handshakes_keeps_the_budget(void **state)
     unsigned begun = 0;
     for (unsigned i = 0; i < 20; i++) {
         upstream_server_connect(server, 0);
-        if (server->link != NULL) {
+        if (server->connecting != NULL) {
             begun++;
-            upstream_link_free(server->link);
+            upstream_link_free(server->connecting);
         }
     }
     assert_int_equal(begun, 5);
@@ -85,7 +85,7 @@ void the_distance_of_connections_is_the_shorter_one(void **state)
     server->last_attempt_at = now;
     server->retry_at = now + CLOCK_SECOND;
     upstream_server_connect(server, 100 * CLOCK_MILLISECOND);
-    assert_null(server->link);
+    assert_null(server->connecting);
     assert_false(event_timer_pending(&server->retry)); /* nobody waits for it */
     ask(&asked[0], 5 * CLOCK_SECOND);                  /* waits in the pool, with the shortest distance */
     assert_true(event_timer_pending(&server->retry));
@@ -94,7 +94,7 @@ void the_distance_of_connections_is_the_shorter_one(void **state)
     assert_int_equal(server->retry.due, now + usual.refused_retry);
     server->last_attempt_at = now - CLOCK_SECOND;
     upstream_server_connect(server, CLOCK_SECOND);
-    assert_non_null(server->link);
+    assert_non_null(server->connecting);
     forget_many(1);
 }
 
@@ -155,8 +155,8 @@ void a_question_that_lost_time_prefers_an_open_link(void **state)
     struct upstream_link slow = {.server = &pool->server[0], .state = UPSTREAM_LINK_CONNECTING};
     struct upstream_ask question = {.pool = pool};
     slow.started_at = event_now(loop);
-    pool->server[1].link = &open;
-    pool->server[0].link = &slow;
+    list_append(&pool->server[1].open, &open.node);
+    pool->server[0].connecting = &slow;
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]);
     question.retried = true;
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[1]);
@@ -169,5 +169,6 @@ void a_question_that_lost_time_prefers_an_open_link(void **state)
     question.tries[2] = UPSTREAM_TRIES;
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]);
     assert_false(upstream_has_untried(pool, &question));
-    pool->server[0].link = pool->server[1].link = NULL;
+    pool->server[0].connecting = NULL;
+    list_remove(&open.node);
 }

@@ -180,6 +180,9 @@ const struct upstream_options usual = {
     .backoff_max = 300 * CLOCK_MILLISECOND,
     .handshakes_per_second = 1000,
     .in_flight = 4096,
+    .links = 1,
+    .max_age = 3600 * CLOCK_SECOND,
+    .warm = 60 * CLOCK_SECOND,
     .server_count = 1,
 };
 
