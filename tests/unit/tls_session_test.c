@@ -216,3 +216,39 @@ void renegotiation_is_not_taken_part_in(void **state)
     tls_client_free(client);
     SSL_CTX_free(server);
 }
+
+/* A server that has tickets or new keys to give and never an answer. */
+static int send_without_data(SSL *server, bool keys)
+{
+    bool made =
+        keys ? SSL_key_update(server, SSL_KEY_UPDATE_REQUESTED) == 1 : SSL_new_session_ticket(server) == 1;
+    return made ? SSL_do_handshake(server) : 0;
+}
+
+void a_flood_without_data_ends_the_connection(void **state)
+{
+    (void)state;
+    for (int keys = 0; keys <= 1; keys++) {
+        struct fixture_pair pair;
+        struct tls_client *client;
+        SSL_CTX *server;
+        uint8_t byte;
+        open_pair(&pair, &client, &server);
+        take_in(&pair);
+        for (int i = 0; i < 20; i++) {
+            assert_int_equal(send_without_data(pair.server, keys), 1);
+        }
+        take_in(&pair);
+        assert_int_equal(SSL_write(pair.server, "a", 1), 1);
+        assert_int_equal(tls_session_read(pair.client, &byte, 1), 1);
+        int result = ERROR_AGAIN;
+        for (int i = 0; i < 4000 && result == ERROR_AGAIN; i++) {
+            assert_int_equal(send_without_data(pair.server, keys), 1);
+            result = tls_session_read(pair.client, &byte, 1);
+            SSL_read(pair.server, &byte, 1);
+        }
+        assert_int_equal(result, ERROR_TLS);
+        assert_string_equal(tls_session_failure(pair.client)->detail, "too many messages without data");
+        close_pair(&pair, client, server);
+    }
+}

@@ -416,6 +416,7 @@ int main(void)
         cmocka_unit_test(a_write_that_waits_is_given_again),
         cmocka_unit_test(the_ends_are_told_apart),
         cmocka_unit_test(renegotiation_is_not_taken_part_in),
+        cmocka_unit_test(a_flood_without_data_ends_the_connection),
     };
     return cmocka_run_group_tests_name("tls", tests, set_up, tear_down);
 }

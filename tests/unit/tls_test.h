@@ -31,5 +31,6 @@ void bytes_pass_both_ways(void **state);
 void a_write_that_waits_is_given_again(void **state);
 void the_ends_are_told_apart(void **state);
 void renegotiation_is_not_taken_part_in(void **state);
+void a_flood_without_data_ends_the_connection(void **state);
 
 #endif
