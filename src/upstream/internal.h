@@ -48,7 +48,8 @@ struct upstream_link {
     struct list node;     /* in the server's list of open or retired links */
     struct list attempts; /* in flight, oldest first */
     unsigned in_flight;
-    bool answered; /* something came back since it opened */
+    bool answered;   /* something came back since it opened */
+    unsigned strays; /* messages in a row that belong to no question */
     uint64_t started_at;
     uint64_t records_counted;
     struct event_timer timer; /* of connecting; of an open link, of its age and idleness */

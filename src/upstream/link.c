@@ -14,6 +14,9 @@
  */
 enum { SILENCE_ATTEMPTS = 4 };
 
+/* Messages in a row that belong to no question, after which the link is given up. */
+enum { STRAYS_MOST = 16 };
+
 /* ---- ids ---- */
 
 static void fill_slots(struct upstream_link *link)
@@ -195,6 +198,8 @@ static void count_close(struct upstream_link *link, int error)
     enum metrics_upstream_meter reason = METRICS_UPSTREAM_CLOSES_IN_FLIGHT;
     if (error == ERROR_MALFORMED) {
         reason = METRICS_UPSTREAM_CLOSES_MALFORMED;
+    } else if (error == ERROR_INVALID) {
+        reason = METRICS_UPSTREAM_CLOSES_MISMATCH;
     } else if (link->in_flight == 0) {
         reason = METRICS_UPSTREAM_CLOSES_IDLE;
         upstream_learn_idle_close(link);
@@ -279,22 +284,40 @@ static void on_answer(struct upstream_link *link, struct upstream_slot *slot, co
     upstream_server_send_waiting(server);
 }
 
-/* A message in an unknown id, or a query instead of an answer, does not end the wait for the right one. */
-static void on_message(struct stream *stream, struct span message)
+/* A message in an unknown id, or a query instead of an answer, does not end the wait for the right one; many
+ * of them are as good as silence. */
+static void on_stray(struct upstream_link *link)
 {
-    struct upstream_link *link = link_of(stream);
+    upstream_count(link->server, METRICS_UPSTREAM_MISMATCH);
+    if (++link->strays > STRAYS_MOST) {
+        established_lost(link, ERROR_INVALID, "mismatch");
+    }
+}
+
+/* Something came back to a question of ours. */
+static void note_life(struct upstream_link *link)
+{
+    link->strays = 0;
     link->answered = true;
     if (link->server->fruitless > 0) {
         link->server->fruitless = 0;
         upstream_server_proven(link->server, link);
     }
+}
+
+static void on_message(struct stream *stream, struct span message)
+{
+    struct upstream_link *link = link_of(stream);
     count_records(link);
     struct dns_answer answer;
     int error = dns_answer_read(message, &answer);
     struct upstream_slot *slot = find_slot(link, bytes_get_u16(message.data));
     if (slot == NULL || error == ERROR_INVALID) {
-        upstream_count(link->server, METRICS_UPSTREAM_MISMATCH);
-    } else if (slot->attempt == NULL) {
+        on_stray(link);
+        return;
+    }
+    note_life(link);
+    if (slot->attempt == NULL) {
         upstream_count(link->server, METRICS_UPSTREAM_LATE);
         free_slot(link, (uint16_t)(slot - link->slots));
     } else if (error != 0) {

@@ -31,6 +31,7 @@ static const char *hint_of(const char *reason)
          "no answer to the connection: check the network and whether a firewall stops port 853"},
         {"handshake_timeout", "connected, but the server does not finish TLS: is it a DNS over TLS port?"},
         {"silent", "connected, but no answer comes: ask its operator; it is tried again as queries come"},
+        {"mismatch", "it answers what nobody asked: ask its operator; it is tried again as queries come"},
         {"expired", "the certificate has expired: tell its operator, or check the clock of this machine"},
         {"not_yet_valid", "the certificate is not valid yet: check the clock of this machine"},
         {"wrong_name", "the certificate bears another name: check the name behind # in the upstream's URL"},
