@@ -41,9 +41,9 @@ static void append_part(struct stream_shop *shop, struct list *blocks, struct sp
     }
 }
 
-int stream_blocks_append(struct stream_shop *shop, struct list *blocks, const struct span *parts,
-                         size_t count)
+int stream_blocks_append(struct stream *stream, struct list *blocks, const struct span *parts, size_t count)
 {
+    struct stream_shop *shop = stream->shop;
     size_t size = 0;
     for (size_t i = 0; i < count; i++) {
         size += parts[i].size;
@@ -51,7 +51,7 @@ int stream_blocks_append(struct stream_shop *shop, struct list *blocks, const st
     size_t room = room_at_end(blocks);
     size_t capacity = sizeof((struct stream_block *)0)->bytes;
     size_t needed = size > room ? (size - room + capacity - 1) / capacity : 0;
-    if (needed > shop->blocks.capacity - shop->blocks.taken) {
+    if (needed > 0 && needed + stream->spared > shop->blocks.capacity - shop->blocks.taken) {
         return ERROR_EXHAUSTED;
     }
     for (size_t i = 0; i < count; i++) {

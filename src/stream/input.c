@@ -98,7 +98,7 @@ static bool deliver_kept(struct stream *stream)
 
 static bool keep(struct stream *stream, struct span rest)
 {
-    int error = stream_blocks_append(stream->shop, &stream->input, &rest, 1);
+    int error = stream_blocks_append(stream, &stream->input, &rest, 1);
     if (error) {
         stream_fail(stream, error);
         return false;

@@ -26,9 +26,8 @@ _Static_assert(sizeof(struct stream_block) == STREAM_BLOCK_SIZE, "a block is wha
 
 /* ---- block.c ---- */
 
-/* Appends all of it or nothing: ERROR_EXHAUSTED. */
-int stream_blocks_append(struct stream_shop *shop, struct list *blocks, const struct span *parts,
-                         size_t count);
+/* Appends to one of the stream's lists, all of it or nothing: ERROR_EXHAUSTED. */
+int stream_blocks_append(struct stream *stream, struct list *blocks, const struct span *parts, size_t count);
 
 /* Copies the first `size` bytes, which must be there. */
 void stream_blocks_copy(const struct list *blocks, uint8_t *out, size_t size);

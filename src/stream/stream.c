@@ -16,7 +16,7 @@
 
 #include "stream/internal.h"
 
-enum { OUTPUT_LIMIT = 64 * 1024 + 2, ROUND_TRIPS_OF_SILENCE = 3 };
+enum { OUTPUT_LIMIT = 64 * 1024 + 2, ROUND_TRIPS_OF_SILENCE = 3, SPARED_SHARE = 4 };
 
 static unsigned wanted_readiness(const struct stream *stream)
 {
@@ -269,6 +269,7 @@ int stream_accept(struct stream *stream, struct stream_shop *shop, int descripto
 {
     prepare(stream, shop, descriptor, handler);
     stream->read_at = event_now(shop->loop);
+    stream->spared = shop->blocks.capacity / SPARED_SHARE;
     return begin(stream, STREAM_OPEN);
 }
 
@@ -290,7 +291,7 @@ int stream_send(struct stream *stream, struct span message)
     if (stream->output_size > stream->output_limit || size > stream->output_limit - stream->output_size) {
         return ERROR_EXHAUSTED;
     }
-    int error = stream_blocks_append(stream->shop, &stream->output, parts, 2);
+    int error = stream_blocks_append(stream, &stream->output, parts, 2);
     if (error) {
         return error;
     }

@@ -34,7 +34,8 @@ struct stream_shop {
     uint64_t (*wall)(void); /* what certificates are judged by: clock_wall, tests put their own here */
 };
 
-/* `blocks` bounds the memory of all buffers of all streams together. ERROR_MEMORY. */
+/* `blocks` bounds the memory of all buffers of all streams together. Accepted streams leave a quarter of them
+ * to those that connect: whatever clients hold, servers can be asked. ERROR_MEMORY. */
 int stream_shop_open(struct stream_shop *shop, struct event_loop *loop, size_t blocks);
 void stream_shop_close(struct stream_shop *shop);
 
@@ -72,6 +73,7 @@ struct stream {
     size_t input_size;         /* bytes of a message that is not whole yet, length included */
     size_t output_size;        /* bytes that wait to be written */
     size_t output_limit;
+    size_t spared;       /* blocks that it must leave to others */
     size_t write_size;   /* bytes of the record that the library must be given again, 0 for none */
     uint64_t read_at;    /* when the last byte was read */
     uint64_t partial_at; /* when the first byte of an unfinished message came, 0 when there is none */

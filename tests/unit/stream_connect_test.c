@@ -72,3 +72,25 @@ void a_refused_connection_is_told(void **state)
     assert_int_equal(watched.closed, error ? 0 : 1);
     stream_close(&watched.stream);
 }
+
+void accepted_streams_leave_blocks_to_those_that_connect(void **state)
+{
+    (void)state;
+    struct address address;
+    int listener = listen_local(&address);
+    struct watched client = {0}, server = {0};
+    int client_peer = accept_pair(&client);
+    int server_peer = connect_local(&server, listener, &address);
+    turn(1);
+    stream_limit_output(&client.stream, SIZE_MAX);
+    make_message(buffer, 4000);
+    while (stream_send(&client.stream, span_of(buffer, 4000)) == 0) {}
+    for (unsigned i = 0; i < BLOCKS / 4; i++) {
+        assert_int_equal(stream_send(&server.stream, span_of(buffer, 4000)), 0);
+    }
+    stream_close(&client.stream);
+    stream_close(&server.stream);
+    close(client_peer);
+    close(server_peer);
+    close(listener);
+}

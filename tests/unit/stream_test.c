@@ -455,6 +455,7 @@ int main(void)
         TEST(a_reset_is_told_at_the_end_of_the_turn),
         TEST(a_connection_opens_and_sends_what_waits),
         TEST(a_refused_connection_is_told),
+        TEST(accepted_streams_leave_blocks_to_those_that_connect),
         TEST(messages_leave_in_one_record),
         TEST(a_big_message_passes_tls_both_ways),
         TEST(a_stranger_hears_nothing),
