@@ -137,6 +137,7 @@ static int fill_query(struct query *query, const struct query_passage *passage)
     query->view.question.data = query->question;
     query->ask.deadline = query->arrived_at + hall->options.query_timeout;
     query->ask.done = on_done;
+    query->ask.is_signed = passage->query.is_signed;
     int error = passage->query.is_signed ? write_signed(query, passage) : write_plain(query, passage);
     if (error == 0) {
         query->ask.question = span_of(query->ask.message + DNS_HEADER_SIZE, passage->query.question.size);

@@ -305,6 +305,12 @@ static void note_life(struct upstream_link *link)
     }
 }
 
+/* A signed answer reaches the client as it is, with all options of the server: it has to be asked for. */
+static bool is_unasked(const struct dns_answer *answer, const struct upstream_ask *ask)
+{
+    return answer->is_signed && !ask->is_signed;
+}
+
 static void on_message(struct stream *stream, struct span message)
 {
     struct upstream_link *link = link_of(stream);
@@ -320,7 +326,7 @@ static void on_message(struct stream *stream, struct span message)
     if (slot->attempt == NULL) {
         upstream_count(link->server, METRICS_UPSTREAM_LATE);
         free_slot(link, (uint16_t)(slot - link->slots));
-    } else if (error != 0) {
+    } else if (error != 0 || is_unasked(&answer, slot->attempt->ask)) {
         upstream_attempt_malformed(slot->attempt);
     } else if (!dns_answer_matches(&answer, slot->attempt->ask->question)) {
         on_mismatch(link);

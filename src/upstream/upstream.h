@@ -107,6 +107,7 @@ struct upstream_ask {
     uint8_t *message; /* a whole query; the pool writes an id into it */
     size_t message_size;
     struct span question; /* within it */
+    bool is_signed;       /* it ends in TSIG or SIG(0): only then may its answer */
     uint64_t deadline;    /* of the loop's clock; never moved */
     uint64_t id;          /* for log lines */
     void (*done)(struct upstream_ask *ask, const struct upstream_result *result);
