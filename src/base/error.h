@@ -24,6 +24,7 @@
     X(ADDRESS_IN_USE, "address already in use")                  \
     X(ADDRESS_MISSING, "this machine does not have the address") \
     X(PERMISSION, "permission denied")                           \
+    X(DIRECTORY, "is a directory, and a file is needed")         \
     X(NOT_FOUND, "no such file or entry")                        \
     X(UNSUPPORTED, "not supported by this system")               \
     X(TLS, "TLS failure")                                        \

@@ -67,25 +67,41 @@ static void check_ca(struct config_work *work, const char *path)
     close(descriptor);
 }
 
+static void check_directory_of(struct config_work *work, const char *option, const char *path)
+{
+    struct stat status;
+    const char *slash = strrchr(path, '/');
+    size_t size = slash == path ? 1 : (size_t)(slash - path);
+    char *directory = config_arena_text(work->arena, span_of(path, size));
+    if (directory == NULL) {
+        config_complain_memory(work);
+    } else if (stat(directory, &status) != 0 || !S_ISDIR(status.st_mode)) {
+        complain(work, option, path, "its directory does not exist");
+    }
+}
+
 static void check_log(struct config_work *work, const char *target)
 {
     struct stat status;
     if (target[0] != '/') {
         return;
     }
-    if (stat(target, &status) == 0) {
+    if (lstat(target, &status) == 0) {
         if (S_ISDIR(status.st_mode)) {
             complain(work, "log.target", target, "is a directory");
+        } else if (S_ISLNK(status.st_mode)) {
+            complain(work, "log.target", target, "is a symbolic link; name the file itself");
         }
         return;
     }
-    const char *slash = strrchr(target, '/');
-    size_t size = slash == target ? 1 : (size_t)(slash - target);
-    char *directory = config_arena_text(work->arena, span_of(target, size));
-    if (directory == NULL) {
-        config_complain_memory(work);
-    } else if (stat(directory, &status) != 0 || !S_ISDIR(status.st_mode)) {
-        complain(work, "log.target", target, "its directory does not exist");
+    check_directory_of(work, "log.target", target);
+}
+
+/* The default path is done without where it cannot be had. */
+static void check_control(struct config_work *work, const char *path)
+{
+    if (path[0] == '/' && strcmp(path, CONFIG_CONTROL_SOCKET) != 0) {
+        check_directory_of(work, "control.socket", path);
     }
 }
 
@@ -105,6 +121,7 @@ int config_check(const struct config *config, const struct config_sources *sourc
     work.file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
     check_ca(&work, config->tls.ca);
     check_log(&work, config->log.target);
+    check_control(&work, config->control.socket);
     check_user(&work, config->user);
     config_arena_free(&arena);
     return work.complaints == 0 ? 0 : ERROR_INVALID;

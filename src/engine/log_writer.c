@@ -28,8 +28,8 @@ struct log_writer {
     bool started;
     pthread_t thread;
     uint8_t *memory;
-    uint64_t *dropped_before; /* of each ring */
-    uint64_t unwritten;       /* lines lost on the way out */
+    uint64_t dropped_before; /* of the last ring */
+    uint64_t unwritten;      /* lines lost on the way out */
     size_t gathered;
     char gather[GATHER_SIZE];
     struct log ring[];
@@ -101,15 +101,14 @@ static void write_gathered(struct log_writer *writer)
     writer->gathered = 0;
 }
 
+/* The workers count what their rings lost, so that a log that is stuck cannot hide it; what is left is what
+ * was lost on the way out, and the ring of the engine's main thread. */
 static void count_drops(struct log_writer *writer)
 {
-    uint64_t lost = writer->unwritten;
+    uint64_t dropped = log_dropped(&writer->ring[writer->setup.rings - 1]);
+    uint64_t lost = writer->unwritten + dropped - writer->dropped_before;
     writer->unwritten = 0;
-    for (unsigned i = 0; i < writer->setup.rings; i++) {
-        uint64_t dropped = log_dropped(&writer->ring[i]);
-        lost += dropped - writer->dropped_before[i];
-        writer->dropped_before[i] = dropped;
-    }
+    writer->dropped_before = dropped;
     struct metrics *metrics = writer->setup.metrics;
     metrics_add(&metrics->worker[metrics->workers - 1].meter[METRICS_LOG_DROPPED], lost);
 }
@@ -167,11 +166,6 @@ static int open_rings(struct log_writer *writer)
         return error;
     }
     writer->memory = memory;
-    writer->dropped_before = calloc(writer->setup.rings, sizeof *writer->dropped_before);
-    if (writer->dropped_before == NULL) {
-        memory_close(memory, memory_size(writer));
-        return ERROR_MEMORY;
-    }
     for (unsigned i = 0; i < writer->setup.rings; i++) {
         log_init(&writer->ring[i], writer->setup.level, writer->memory + (size_t)i * RING_SIZE, RING_SIZE);
     }
@@ -185,7 +179,6 @@ static void free_writer(struct log_writer *writer)
     event_mailbox_close(&writer->mailbox);
     event_loop_close(writer->loop);
     memory_close(writer->memory, memory_size(writer));
-    free(writer->dropped_before);
     free(writer);
 }
 
@@ -203,7 +196,6 @@ int log_writer_open(const struct log_writer_setup *setup, struct log_writer **ou
         error = open_loop(writer);
         if (error != 0) {
             memory_close(writer->memory, memory_size(writer));
-            free(writer->dropped_before);
         }
     }
     if (error != 0) {

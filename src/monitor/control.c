@@ -166,8 +166,9 @@ static int refuse(struct boot *boot, int error)
     if (log_begin(&boot->journal.log, LOG_WARNING, "control_off")) {
         log_text(&boot->journal.log, "path", path);
         log_text(&boot->journal.log, "reason", error_text(error));
-        log_text(&boot->journal.log, "hint",
-                 "name a path that can be written in control.socket, or \"\" for none");
+        log_text(
+            &boot->journal.log, "hint",
+            "another dnseal may serve there; name another path in control.socket, or none (an empty text)");
         journal_end(&boot->journal);
     }
     return 0;

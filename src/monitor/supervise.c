@@ -364,7 +364,7 @@ static void log_start(struct supervisor *supervisor)
     }
     if (supervisor->boot->identity.keeps_root && log_begin(journal(supervisor), LOG_WARNING, "root_kept")) {
         log_text(journal(supervisor), "hint",
-                 "user is \"\": the engine keeps the rights of root; name a user instead");
+                 "user is an empty text: the engine keeps the rights of root; name a user instead");
         journal_end(&supervisor->boot->journal);
     }
 }

@@ -75,6 +75,10 @@ struct dns_view query_view(const struct query_door *door, const struct dns_query
 /* Answers at once with a code of our own. */
 void query_reply_error(const struct query_passage *passage, unsigned rcode, int extended);
 
+/* The same, with words. */
+void query_reply_explained(const struct query_passage *passage, unsigned rcode,
+                           struct dns_extended_error extended);
+
 /* Answers a question that waited, from what came of it. The client may be gone. */
 void query_reply_result(struct query *query, const struct upstream_result *result);
 

@@ -37,9 +37,15 @@ struct dns_view query_view(const struct query_door *door, const struct dns_query
 
 void query_reply_error(const struct query_passage *passage, unsigned rcode, int extended)
 {
+    query_reply_explained(passage, rcode, (struct dns_extended_error){.code = extended});
+}
+
+void query_reply_explained(const struct query_passage *passage, unsigned rcode,
+                           struct dns_extended_error extended)
+{
     struct query_hall *hall = passage->hall;
     struct dns_view view = query_view(passage->door, &passage->query);
-    view.extended.code = extended;
+    view.extended = extended;
     size_t size;
     int error = dns_error_write(&view, rcode, hall->reply, sizeof hall->reply, &size);
     assert(error == 0);

@@ -148,7 +148,11 @@ static int fill_query(struct query *query, const struct query_passage *passage)
 static enum verdict shed(const struct query_passage *passage)
 {
     count(passage->hall, METRICS_DROPPED_OVERLOAD);
-    query_reply_error(passage, DNS_RCODE_SERVFAIL, DNS_EXTENDED_NETWORK_ERROR);
+    struct dns_extended_error extended = {
+        .code = DNS_EXTENDED_NETWORK_ERROR,
+        .text = span_text("too many queries wait (limits.pending, limits.pending_per_client)"),
+    };
+    query_reply_explained(passage, DNS_RCODE_SERVFAIL, extended);
     return ANSWERED;
 }
 

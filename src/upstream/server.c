@@ -75,13 +75,18 @@ static void log_tls_failure(struct upstream_server *server, const struct tls_fai
     log_end(log, server->pool->around.wall());
 }
 
+static const char unnamed_hint[] =
+    "the certificate does not bear this address: add the name that it bears, behind #, to the upstream's URL";
+
 static void log_down(struct upstream_server *server)
 {
     struct log *log = server->pool->around.log;
     if (log_begin(log, LOG_WARNING, "upstream_down")) {
         log_server(server, log);
         log_text(log, "reason", server->reason);
-        log_text(log, "hint", hint_of(server->reason));
+        bool unnamed =
+            strcmp(server->reason, "wrong_name") == 0 && strchr(server->options.label, '#') == NULL;
+        log_text(log, "hint", unnamed ? unnamed_hint : hint_of(server->reason));
         log_end(log, server->pool->around.wall());
     }
 }

@@ -39,7 +39,8 @@ struct worker {
     pthread_t thread;
     struct event_watch changes; /* of the network */
     struct event_timer settled;
-    uint64_t boot_ahead; /* how far the boot clock is ahead of the monotonic one */
+    uint64_t dropped_before; /* events of the log that are counted already */
+    uint64_t boot_ahead;     /* how far the boot clock is ahead of the monotonic one */
     struct random random;
     struct stream_shop shop;
     struct tls_client *clients[CONFIG_UPSTREAMS_MAX];
@@ -99,6 +100,13 @@ static void on_letter(struct event_mailbox *mailbox)
     }
 }
 
+static void count_lost_events(struct worker *worker)
+{
+    uint64_t dropped = log_dropped(worker->setup.log);
+    metrics_add(&worker->setup.metrics->meter[METRICS_LOG_DROPPED], dropped - worker->dropped_before);
+    worker->dropped_before = dropped;
+}
+
 static bool has_more_to_do(const struct worker *worker)
 {
     if (worker->stopping) {
@@ -113,6 +121,7 @@ static void *run(void *argument)
     while (has_more_to_do(worker)) {
         event_loop_turn(worker->loop, UINT64_MAX);
         notice_sleep(worker);
+        count_lost_events(worker);
         if (log_waiting(worker->setup.log)) {
             event_mailbox_post(worker->setup.log_mailbox);
         }
