@@ -239,7 +239,7 @@ int tls_client_build(const struct tls_identity *identity, struct tls_trust *trus
         return ERROR_MEMORY;
     }
     client->context = SSL_CTX_new(TLS_client_method());
-    if (client->context == NULL || !copy_identity(client, identity) ||
+    if (client->context == NULL || !tls_socket_build(client) || !copy_identity(client, identity) ||
         !limit_protocol(client->context, identity->require_1_3) ||
         !set_expectation(client->context, identity)) {
         tls_client_free(client);
@@ -265,6 +265,7 @@ void tls_client_free(struct tls_client *client)
         SSL_SESSION_free(client->kept[i].session);
     }
     SSL_CTX_free(client->context);
+    BIO_meth_free(client->socket);
     OPENSSL_free(client->name);
     OPENSSL_free(client->pins);
     OPENSSL_free(client);

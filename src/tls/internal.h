@@ -29,8 +29,10 @@ struct tls_kept {
 
 struct tls_client {
     SSL_CTX *context;
-    char *name;             /* NULL where the identity has none */
-    struct address address; /* AF_UNSPEC where the identity has none */
+    BIO_METHOD *socket;
+    int (*read)(BIO *, char *, int); /* of the library's own sockets */
+    char *name;                      /* NULL where the identity has none */
+    struct address address;          /* AF_UNSPEC where the identity has none */
     uint8_t (*pins)[TLS_PIN_SIZE];
     size_t pin_count;
     bool chained;                       /* a name or an address: the chain is verified */
@@ -75,6 +77,16 @@ void tls_client_keep(struct tls_client *client, SSL_SESSION *session, struct tls
 /* Takes the newest session whose proof holds at `wall`, for a single use; those that have ended are dropped
  * on the way. The reference passes to the caller. */
 bool tls_client_take(struct tls_client *client, int64_t wall, struct tls_kept *out);
+
+/* ---- socket.c ---- */
+
+bool tls_socket_build(struct tls_client *client);
+
+/* The library reads and writes this descriptor from here on; it stays the caller's. */
+bool tls_socket_open(struct tls_session *session, int descriptor);
+
+/* Whether the peer has sent too much since it last sent data: nothing more is read then. */
+bool tls_socket_is_idle(const struct tls_session *session);
 
 /* ---- failure.c ---- */
 

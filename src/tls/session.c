@@ -12,32 +12,6 @@
 
 #include "tls/internal.h"
 
-/* A record that carries data is done with fewer bytes than this, tickets and new keys that come before it
- * included; a peer that sends more has nothing to say. */
-enum { IDLE_BYTES_MOST = 64 * 1024 };
-
-static bool is_idle_too_long(const struct tls_session *session)
-{
-    return session->proven && session->idle > IDLE_BYTES_MOST;
-}
-
-/* The library goes on reading as long as nothing but tickets and new keys comes: it is held up here, or such
- * a peer could keep the thread for ever. */
-static long watch_reads(BIO *socket, int operation, const char *bytes, size_t size, int command, long number,
-                        int result, size_t *processed)
-{
-    (void)bytes, (void)size, (void)command, (void)number;
-    struct tls_session *session = (struct tls_session *)(void *)BIO_get_callback_arg(socket);
-    if (operation == BIO_CB_READ && is_idle_too_long(session)) {
-        BIO_set_retry_read(socket);
-        return -1;
-    }
-    if (operation == (BIO_CB_READ | BIO_CB_RETURN) && result > 0) {
-        session->idle += *processed;
-    }
-    return result;
-}
-
 static void offer_kept(struct tls_session *session)
 {
     struct tls_kept kept;
@@ -55,12 +29,8 @@ static bool prepare(struct tls_session *session, int descriptor)
     X509_VERIFY_PARAM_set_time(SSL_get0_param(library), (time_t)session->wall);
     SSL_set_app_data(library, session);
     SSL_set_connect_state(library);
-    if (SSL_set_fd(library, descriptor) != 1) {
-        return false;
-    }
-    BIO_set_callback_arg(SSL_get_rbio(library), (char *)session);
-    BIO_set_callback_ex(SSL_get_rbio(library), watch_reads);
-    return session->client->name == NULL || SSL_set_tlsext_host_name(library, session->client->name) == 1;
+    return tls_socket_open(session, descriptor) &&
+           (session->client->name == NULL || SSL_set_tlsext_host_name(library, session->client->name) == 1);
 }
 
 static int fail(struct tls_session *session, enum tls_reason reason, const char *detail)
@@ -218,7 +188,7 @@ int tls_session_read(struct tls_session *session, uint8_t *out, size_t size)
         return (int)count;
     }
     int error = explain(session, result);
-    if (error == ERROR_AGAIN && is_idle_too_long(session)) {
+    if (error == ERROR_AGAIN && tls_socket_is_idle(session)) {
         return fail(session, TLS_REASON_OTHER, "too many messages without data");
     }
     return error == ERROR_CLOSED && !session->broken ? 0 : error;

@@ -181,7 +181,7 @@ def test_connections_of_one_client_are_limited(dnseal, a, address):
 
 def test_idle_connections_make_room(dnseal, a, address):
     """Shows: T08"""
-    program = dnseal(a, limits={"tcp_connections": 30}, upstream={"attempt_timeout": "4s"})
+    program = dnseal(a, workers=1, limits={"tcp_connections": 30}, upstream={"attempt_timeout": "4s"})
     busy_client, idle_client, third = address(), address(), address()
     busy = [program.tcp(busy_client) for _ in range(15)]
     for number, link in enumerate(busy):
