@@ -3,6 +3,7 @@
  * socket; what the news means for connections is decided above.
  */
 #include <errno.h>
+#include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -58,11 +59,23 @@ static bool is_up_or_down(const struct nlmsghdr *news)
     return (link.ifi_change & (IFF_UP | IFF_RUNNING)) != 0;
 }
 
+/* An address for one link alone is no way to a server, and comes and goes by itself. */
+static bool is_beyond_link(const struct nlmsghdr *news)
+{
+    struct ifaddrmsg address;
+    if (news->nlmsg_len < NLMSG_LENGTH(sizeof address)) {
+        return false;
+    }
+    memcpy(&address, NLMSG_DATA(news), sizeof address);
+    return address.ifa_scope < RT_SCOPE_LINK;
+}
+
 static bool matters(const struct nlmsghdr *news)
 {
     switch (news->nlmsg_type) {
     case RTM_NEWADDR:
     case RTM_DELADDR:
+        return is_beyond_link(news);
     case RTM_DELLINK:
         return true;
     case RTM_NEWLINK:

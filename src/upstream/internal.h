@@ -94,7 +94,6 @@ struct upstream_pool {
     struct upstream_surroundings around;
     struct slab links;
     unsigned slot_count; /* of a link, a power of two */
-    size_t failing;      /* servers */
     uint64_t asked_at;   /* when the last question came */
     struct list waiting; /* questions that no server takes now */
     size_t server_count;

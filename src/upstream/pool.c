@@ -117,8 +117,10 @@ bool upstream_send(struct upstream_ask *ask, struct upstream_link *link)
 static void look_again(struct upstream_pool *pool, const struct upstream_server *chosen)
 {
     for (size_t i = 0; i < pool->server_count && &pool->server[i] != chosen; i++) {
-        if (pool->server[i].failing) {
-            upstream_server_connect(&pool->server[i], UPSTREAM_RETRY_WITH_TRAFFIC);
+        struct upstream_server *server = &pool->server[i];
+        bool lost = server->suspect && list_empty(&server->open) && !upstream_server_is_on_trial(server);
+        if (server->failing || lost) {
+            upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
         }
     }
 }
@@ -151,9 +153,7 @@ void upstream_place(struct upstream_ask *ask)
         wait_at(ask, server);
         upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
     }
-    if (pool->failing > 0) {
-        look_again(pool, server);
-    }
+    look_again(pool, server);
 }
 
 void upstream_place_waiting(struct upstream_pool *pool)
@@ -395,8 +395,10 @@ static void close_links(struct upstream_server *server)
 
 void upstream_pool_network_changed(struct upstream_pool *pool)
 {
+    bool had_trouble[UPSTREAM_SERVERS_MAX];
     for (size_t i = 0; i < pool->server_count; i++) {
         struct upstream_server *server = &pool->server[i];
+        had_trouble[i] = server->failing || server->suspect;
         upstream_server_forgive(server);
         if (server->connecting != NULL) {
             upstream_link_free(server->connecting);
@@ -408,13 +410,12 @@ void upstream_pool_network_changed(struct upstream_pool *pool)
             upstream_link_suspect(container_of(server->open.next, struct upstream_link, node),
                                   METRICS_UPSTREAM_CLOSES_NETWORK, "network");
         }
-        server->suspect = false;
+        /* A server that had trouble has to show first that it has none any more; the others come before it.
+         */
+        server->suspect = had_trouble[i];
         upstream_server_unlinked(server);
     }
     upstream_place_waiting(pool);
-    if (pool->asked_at != 0 && event_now(pool->around.loop) - pool->asked_at < pool->options.warm) {
-        upstream_server_connect(&pool->server[0], UPSTREAM_RETRY_WITH_TRAFFIC);
-    }
 }
 
 void upstream_pool_close(struct upstream_pool *pool)

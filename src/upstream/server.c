@@ -271,10 +271,7 @@ static void retire_replaced(struct upstream_server *server)
 
 void upstream_server_opened(struct upstream_server *server, struct upstream_link *link)
 {
-    if (server->failing) {
-        server->failing = false;
-        server->pool->failing--;
-    }
+    server->failing = false;
     event_timer_clear(&server->retry);
     if (!upstream_server_is_on_trial(server)) {
         upstream_server_proven(server, link);
@@ -340,10 +337,7 @@ void upstream_server_failed(struct upstream_server *server, int error, const str
         go_on_without(server);
         return;
     }
-    if (!server->failing) {
-        server->failing = true;
-        server->pool->failing++;
-    }
+    server->failing = true;
     tell_failure(server, failure, reason);
     server->handshake_failing = error == ERROR_TLS || error == ERROR_CLOSED || error == ERROR_RESET;
     set_retry(server);
@@ -356,10 +350,7 @@ void upstream_server_failed(struct upstream_server *server, int error, const str
 
 void upstream_server_forgive(struct upstream_server *server)
 {
-    if (server->failing) {
-        server->failing = false;
-        server->pool->failing--;
-    }
+    server->failing = false;
     server->fruitless = 0;
     server->suspect = false;
     server->backoff = server->retry_at = server->last_attempt_at = server->handshakes_until = 0;

@@ -19,7 +19,7 @@ void backoff_doubles_within_its_bounds(void **state)
         expected = 2 * expected < usual.backoff_max ? 2 * expected : usual.backoff_max;
     }
     assert_true(server->failing && server->handshake_failing && server->health == UPSTREAM_DOWN);
-    assert_int_equal(pool->failing, 1);
+    assert_true(pool->server[0].failing);
 }
 
 void backoff_is_never_twice_the_same(void **state)
@@ -47,7 +47,7 @@ void an_open_link_ends_the_backoff(void **state)
     ask(&asked[0], CLOCK_SECOND);
     TURN_UNTIL(servers[0].heard_count == 1);
     assert_int_equal(pool->server[0].backoff, 0);
-    assert_int_equal(pool->failing, 0);
+    assert_false(pool->server[0].failing);
     assert_int_equal(meter(0, METRICS_UPSTREAM_UP), 1);
     assert_false(event_timer_pending(&pool->server[0].retry));
     forget_many(1);
@@ -81,7 +81,6 @@ void the_distance_of_connections_is_the_shorter_one(void **state)
     struct upstream_server *server = &pool->server[0];
     uint64_t now = event_now(loop);
     server->failing = true;
-    pool->failing = 1;
     server->last_attempt_at = now;
     server->retry_at = now + CLOCK_SECOND;
     upstream_server_connect(server, 100 * CLOCK_MILLISECOND);

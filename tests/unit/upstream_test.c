@@ -231,7 +231,7 @@ static void an_idle_close_is_no_failure(void **state)
     assert_int_equal(meter(0, METRICS_UPSTREAM_CLOSES_IDLE), 5);
     assert_int_equal(meter(0, METRICS_UPSTREAM_UP), 1);
     assert_int_equal(servers[1].accepted, 0);
-    assert_int_equal(pool->failing, 0);
+    assert_false(pool->server[0].failing);
 }
 
 /* Shows: L06 */
