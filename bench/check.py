@@ -1,0 +1,86 @@
+#!/usr/bin/python3
+"""Shows that the bench works: the load generator against the echo server, against relay and server, fast and slow,
+and that it notices a wrong answer. No speed is asserted. Called by meson with the directory of the programs."""
+import contextlib
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import certificates
+
+PROGRAMS = pathlib.Path(sys.argv[1])
+
+
+def free_port(kind):
+    with socket.socket(socket.AF_INET, kind) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(program, **options):
+    words = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
+    process = subprocess.Popen([PROGRAMS / program, *words])
+    try:
+        time.sleep(0.3)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def load(*options):
+    result = subprocess.run([PROGRAMS / "load", "--seconds", "0.2", *map(str, options)], stdout=subprocess.PIPE)
+    return json.loads(result.stdout)
+
+
+def expect(what, condition, seen):
+    if not condition:
+        sys.exit(f"check: {what}: {seen}")
+
+
+def expect_right(what, seen):
+    expect(what, seen["answered"] > 0 and not seen["wrong"] and not seen["failed"] and not seen["unexpected"], seen)
+
+
+def check_echo():
+    port = free_port(socket.SOCK_DGRAM)
+    with running("echo", port=port) as process:
+        seen = load("--port", port, "--echo", "--process", process.pid)
+        expect_right("the echo server's answers are right", seen)
+        expect("the echo server's time is seen", seen["cpu_us"] > 0, seen)
+        seen = load("--port", port, "--outstanding", 8, "--set", 10, "--zipf", 1)
+        expect("an answer without an address is wrong", seen["wrong"] > 0, seen)
+
+
+def check_relay(directory, **server_options):
+    server_port = free_port(socket.SOCK_STREAM)
+    port = free_port(socket.SOCK_DGRAM)
+    counters = directory / "counters"
+    with running("server", port=server_port, certificate=directory / "server.pem", key=directory / "server.key",
+                 counters=counters, **server_options):
+        with running("relay", port=port, server_port=server_port, authorities=directory / "authority.pem"):
+            expect_right("what the relay brings is right", load("--port", port))
+            seen = load("--port", port, "--rate", 1000)
+            expect_right("what the relay brings at a steady rate is right", seen)
+            seen = load("--port", port, "--burst", 300)
+            expect("a burst is answered", seen["answered"] == 300, seen)
+    queries, padded = memoryview(counters.read_bytes()).cast("Q")[4:6]
+    expect("the relay's queries are padded", queries == padded > 0, (queries, padded))
+
+
+def main():
+    check_echo()
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        certificates.make(directory)
+        check_relay(directory)
+        check_relay(directory, delay=5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,418 @@
+/*
+ * The load generator: asks over UDP or TCP, keeping a number of queries outstanding or at a steady rate, and
+ * judges every answer (see exchange.h). At a steady rate a query's time runs from when it should have left,
+ * so that a generator that falls behind cannot make the program look quick. Prints one JSON object. Started
+ * by run.py.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "common.h"
+#include "exchange.h"
+#include "processes.h"
+
+enum {
+    EVENTS = 256,
+    INPUT_SIZE = 16384,
+    OUTPUT_SIZE = 16384,
+    TCP_TURN = 64,                           /* queries in one write */
+    EXPIRE_EVERY = 10 * BENCH_MILLISECOND,   /* how often what is lost is looked for */
+    CLOSED_LOOP_WAIT = 5 * BENCH_MILLISECOND /* the longest sleep while answers are outstanding */
+};
+
+struct client {
+    int descriptor;
+    struct exchange exchange;
+    uint8_t *input; /* over TCP: a message that has not come whole */
+    size_t input_size;
+};
+
+struct wishes {
+    double port, sockets, outstanding, rate, seconds, warmup, timeout, set, exponent, age, process, burst;
+    const char *protocol, *run, *log;
+    bool echo;
+};
+
+struct load {
+    struct wishes wishes;
+    struct exchange_rules rules;
+    struct client *clients;
+    struct sockaddr_in server;
+    int events;
+    bool tcp;
+    uint32_t count, share; /* clients, and the most outstanding for each */
+    uint32_t turn;         /* whose turn it is at a steady rate */
+    uint64_t planned;      /* queries at a steady rate so far */
+    uint64_t expire_at;
+    uint64_t closed;
+    struct bench_batch batch;
+};
+
+/* ---- UDP ---- */
+
+static void udp_send(struct load *load, struct client *client, uint32_t most, uint64_t at)
+{
+    size_t count = 0;
+    while (count < BENCH_BATCH && count < most) {
+        size_t size = exchange_ask(&client->exchange, at, load->batch.bytes[count]);
+        if (size == 0) {
+            break;
+        }
+        load->batch.parts[count].iov_len = size;
+        count++;
+    }
+    bench_batch_send(&load->batch, client->descriptor, count);
+}
+
+static void udp_receive(struct load *load, struct client *client)
+{
+    size_t count;
+    do {
+        count = bench_batch_receive(&load->batch, client->descriptor);
+        uint64_t now = bench_now();
+        for (size_t i = 0; i < count; i++) {
+            exchange_hear(&client->exchange, load->batch.bytes[i], load->batch.messages[i].msg_len, now);
+        }
+    } while (count == BENCH_BATCH);
+}
+
+/* ---- TCP ---- */
+
+static void tcp_send(struct client *client, uint32_t most, uint64_t at)
+{
+    uint8_t output[OUTPUT_SIZE];
+    size_t size = 0;
+    for (uint32_t i = 0; i < most && i < TCP_TURN; i++) {
+        size_t query_size = exchange_ask(&client->exchange, at, output + size + 2);
+        if (query_size == 0) {
+            break;
+        }
+        bench_put16(output + size, (uint16_t)query_size);
+        size += 2 + query_size;
+    }
+    /* A few kilobytes always fit: the server reads, or the queries count as lost. */
+    if (send(client->descriptor, output, size, MSG_NOSIGNAL) != (ssize_t)size && errno != EAGAIN &&
+        errno != EPIPE && errno != ECONNRESET) {
+        bench_fail("send");
+    }
+}
+
+static void tcp_deliver(struct client *client, uint64_t now)
+{
+    size_t at = 0;
+    while (client->input_size - at >= 2) {
+        size_t size = bench_get16(client->input + at);
+        if (client->input_size - at < 2 + size) {
+            break;
+        }
+        exchange_hear(&client->exchange, client->input + at + 2, size, now);
+        at += 2 + size;
+    }
+    client->input_size -= at;
+    memmove(client->input, client->input + at, client->input_size);
+}
+
+static void open_client(struct load *load, struct client *client);
+
+static void tcp_receive(struct load *load, struct client *client)
+{
+    ssize_t size =
+        read(client->descriptor, client->input + client->input_size, INPUT_SIZE - client->input_size);
+    if (size > 0) {
+        client->input_size += (size_t)size;
+        tcp_deliver(client, bench_now());
+    } else if (size == 0 || errno != EAGAIN) {
+        close(client->descriptor);
+        exchange_expire(&client->exchange, bench_now(), true);
+        load->closed++;
+        open_client(load, client);
+    }
+}
+
+/* ---- clients ---- */
+
+static int connect_client(const struct load *load)
+{
+    int descriptor = load->tcp ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : bench_udp_socket();
+    if (connect(descriptor, (const struct sockaddr *)&load->server, sizeof load->server) != 0) {
+        bench_fail("connect");
+    }
+    if (load->tcp) {
+        bench_tcp_options(descriptor);
+        (void)fcntl(descriptor, F_SETFL, O_NONBLOCK);
+    }
+    return descriptor;
+}
+
+static void open_client(struct load *load, struct client *client)
+{
+    client->descriptor = connect_client(load);
+    client->input_size = 0;
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (epoll_ctl(load->events, EPOLL_CTL_ADD, client->descriptor, &event) != 0) {
+        bench_fail("epoll_ctl");
+    }
+}
+
+static void client_send(struct load *load, struct client *client, uint32_t most, uint64_t at)
+{
+    if (most > 0 && load->tcp) {
+        tcp_send(client, most, at);
+    } else if (most > 0) {
+        udp_send(load, client, most, at);
+    }
+}
+
+static void client_receive(struct load *load, struct client *client)
+{
+    if (load->tcp) {
+        tcp_receive(load, client);
+    } else {
+        udp_receive(load, client);
+    }
+}
+
+/* Until the client has its share of queries outstanding. */
+static void top_up(struct load *load, struct client *client)
+{
+    uint32_t before;
+    do {
+        before = client->exchange.outstanding;
+        if (before < load->share) {
+            client_send(load, client, load->share - before, bench_now());
+        }
+    } while (client->exchange.outstanding > before && client->exchange.outstanding < load->share);
+}
+
+/* ---- the loop ---- */
+
+static bool is_steady(const struct load *load)
+{
+    return load->wishes.rate > 0;
+}
+
+static uint64_t planned_time(const struct load *load)
+{
+    return load->rules.begun + (uint64_t)((double)load->planned / load->wishes.rate * BENCH_SECOND);
+}
+
+static void send_planned(struct load *load, uint64_t now, uint64_t end)
+{
+    uint64_t at = planned_time(load);
+    while (at <= now && at < end) {
+        client_send(load, &load->clients[load->turn], 1, at);
+        load->turn = (load->turn + 1) % load->count;
+        load->planned++;
+        at = planned_time(load);
+    }
+}
+
+static void expire_all(struct load *load, uint64_t now, bool everything)
+{
+    if (everything || now >= load->expire_at) {
+        load->expire_at = now + EXPIRE_EVERY;
+        for (uint32_t i = 0; i < load->count; i++) {
+            exchange_expire(&load->clients[i].exchange, now, everything);
+        }
+    }
+}
+
+static void turn(struct load *load, uint64_t wait, bool may_ask)
+{
+    struct epoll_event ready[EVENTS];
+    struct timespec time = {.tv_sec = (time_t)(wait / BENCH_SECOND), .tv_nsec = (long)(wait % BENCH_SECOND)};
+    int count = epoll_pwait2(load->events, ready, EVENTS, &time, NULL);
+    for (int i = 0; i < count; i++) {
+        client_receive(load, ready[i].data.ptr);
+        if (may_ask) {
+            top_up(load, ready[i].data.ptr);
+        }
+    }
+}
+
+static void run_steady(struct load *load, uint64_t end)
+{
+    uint64_t now;
+    while ((now = bench_now()) < end) {
+        send_planned(load, now, end);
+        uint64_t next = planned_time(load);
+        now = bench_now();
+        turn(load, next > now ? next - now : 0, false);
+        expire_all(load, now, false);
+    }
+}
+
+static void run_closed(struct load *load, uint64_t end)
+{
+    uint64_t now;
+    while ((now = bench_now()) < end) {
+        turn(load, CLOSED_LOOP_WAIT, true);
+        expire_all(load, now, false);
+        for (uint32_t i = 0; i < load->count; i++) {
+            if (load->clients[i].exchange.outstanding == 0) {
+                top_up(load, &load->clients[i]);
+            }
+        }
+    }
+}
+
+static void run_until(struct load *load, uint64_t end)
+{
+    if (is_steady(load)) {
+        run_steady(load, end);
+    } else {
+        run_closed(load, end);
+    }
+}
+
+static uint64_t count_outstanding(const struct load *load)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < load->count; i++) {
+        sum += load->clients[i].exchange.outstanding;
+    }
+    return sum;
+}
+
+static void collect_rest(struct load *load)
+{
+    uint64_t end = bench_now() + load->rules.timeout;
+    uint64_t now;
+    while ((now = bench_now()) < end && count_outstanding(load) > 0) {
+        turn(load, CLOSED_LOOP_WAIT, false);
+        expire_all(load, now, false);
+    }
+    expire_all(load, now, true);
+}
+
+/* All at once on the first socket, then only listen. */
+static void run_burst(struct load *load)
+{
+    uint64_t left = (uint64_t)load->wishes.burst;
+    uint64_t at = bench_now();
+    while (left > 0) {
+        uint32_t count = left < BENCH_BATCH ? (uint32_t)left : BENCH_BATCH;
+        client_send(load, load->clients, count, at);
+        left -= count;
+    }
+    collect_rest(load);
+}
+
+/* ---- measuring ---- */
+
+struct measured {
+    uint64_t nanoseconds, processor_time, answered;
+};
+
+static void measure(struct load *load, struct measured *measured)
+{
+    const struct wishes *wishes = &load->wishes;
+    run_until(load, load->rules.begun + (uint64_t)(wishes->warmup * BENCH_SECOND));
+    exchange_restart(&load->rules);
+    uint64_t used = processes_time((long)wishes->process);
+    uint64_t begin = bench_now();
+    run_until(load, begin + (uint64_t)(wishes->seconds * BENCH_SECOND));
+    measured->nanoseconds = bench_now() - begin;
+    measured->answered = load->rules.tally.answered;
+    measured->processor_time = processes_time((long)wishes->process) - used;
+    collect_rest(load);
+}
+
+static void report(const struct load *load, const struct measured *measured)
+{
+    const struct tally *tally = &load->rules.tally;
+    double seconds = (double)measured->nanoseconds / BENCH_SECOND;
+    double answered = measured->answered > 0 ? (double)measured->answered : 1;
+    printf("{\"sent\": %" PRIu64 ", \"answered\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"wrong\": %" PRIu64
+           ", \"failed\": %" PRIu64 ", \"unexpected\": %" PRIu64 ", \"closed\": %" PRIu64 ", ",
+           tally->sent, tally->answered, tally->lost, tally->wrong, tally->failed, tally->unexpected,
+           load->closed);
+    printf("\"qps\": %.1f, \"cpu_us\": %.3f, ", seconds > 0 ? (double)measured->answered / seconds : 0,
+           (double)measured->processor_time / 1e3 / answered);
+    printf("\"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n",
+           (double)histogram_quantile(&tally->latency, 0.5) / 1e3,
+           (double)histogram_quantile(&tally->latency, 0.99) / 1e3, (double)tally->latency.most / 1e3);
+}
+
+/* ---- starting ---- */
+
+static void read_wishes(struct wishes *wishes, int argc, char **argv)
+{
+    const struct bench_option options[] = {{.name = "port", .number = &wishes->port},
+                                           {.name = "protocol", .text = &wishes->protocol},
+                                           {.name = "sockets", .number = &wishes->sockets},
+                                           {.name = "outstanding", .number = &wishes->outstanding},
+                                           {.name = "rate", .number = &wishes->rate},
+                                           {.name = "burst", .number = &wishes->burst},
+                                           {.name = "seconds", .number = &wishes->seconds},
+                                           {.name = "warmup", .number = &wishes->warmup},
+                                           {.name = "timeout", .number = &wishes->timeout},
+                                           {.name = "run", .text = &wishes->run},
+                                           {.name = "set", .number = &wishes->set},
+                                           {.name = "zipf", .number = &wishes->exponent},
+                                           {.name = "age", .number = &wishes->age},
+                                           {.name = "process", .number = &wishes->process},
+                                           {.name = "log", .text = &wishes->log},
+                                           {.name = "echo", .flag = &wishes->echo},
+                                           {0}};
+    bench_options(argc, argv, options);
+}
+
+static void open_load(struct load *load)
+{
+    const struct wishes *wishes = &load->wishes;
+    load->tcp = strcmp(wishes->protocol, "tcp") == 0;
+    load->count = wishes->sockets >= 1 ? (uint32_t)wishes->sockets : 1;
+    load->share = ((uint32_t)wishes->outstanding + load->count - 1) / load->count;
+    load->server = bench_address("127.0.0.1", wishes->port);
+    load->events = epoll_create1(EPOLL_CLOEXEC);
+    load->clients = calloc(load->count, sizeof *load->clients);
+    names_open(&load->rules.names, wishes->run, (uint32_t)wishes->set, wishes->exponent);
+    load->rules.timeout = (uint64_t)(wishes->timeout * BENCH_SECOND);
+    load->rules.most_age = (uint32_t)wishes->age;
+    load->rules.echo = wishes->echo;
+    load->rules.log = wishes->log != NULL ? fopen(wishes->log, "we") : NULL;
+    uint32_t most = is_steady(load) || wishes->burst > 0 ? UINT16_MAX : load->share;
+    bench_batch_prepare(&load->batch, false);
+    for (uint32_t i = 0; i < load->count; i++) {
+        exchange_open(&load->clients[i].exchange, &load->rules, most);
+        load->clients[i].input = malloc(INPUT_SIZE);
+        if (load->clients[i].input == NULL) {
+            bench_fail("memory");
+        }
+        open_client(load, &load->clients[i]);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static struct load load;
+    struct measured measured = {0};
+    load.wishes = (struct wishes){.port = 5300,
+                                  .sockets = 4,
+                                  .outstanding = 100,
+                                  .seconds = 1,
+                                  .timeout = 2,
+                                  .protocol = "udp",
+                                  .run = "run"};
+    read_wishes(&load.wishes, argc, argv);
+    (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    open_load(&load);
+    load.rules.begun = bench_now();
+    if (load.wishes.burst > 0) {
+        run_burst(&load);
+    } else {
+        measure(&load, &measured);
+    }
+    if (load.rules.log != NULL) {
+        (void)fclose(load.rules.log);
+    }
+    report(&load, &measured);
+    return load.rules.tally.wrong > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
