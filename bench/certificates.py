@@ -22,9 +22,10 @@ def make_authority(directory, stem):
 def make_certificate(directory, stem, authority="authority", names=None, dates=None):
     """`dates` are two texts as `openssl ca` wants them; without them the certificate is good for a month."""
     names = names or [f"DNS:{NAME}", *(f"IP:{address}" for address in ADDRESSES)]
+    common_name = names[0].removeprefix("DNS:")  # some look at nothing else
     (directory / "extensions").write_text(f"subjectAltName={','.join(names)}\nextendedKeyUsage=serverAuth\n")
     openssl(directory, "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{stem}.key")
-    openssl(directory, "req", "-new", "-key", f"{stem}.key", "-subj", f"/CN={stem}", "-out", "request")
+    openssl(directory, "req", "-new", "-key", f"{stem}.key", "-subj", f"/CN={common_name}", "-out", "request")
     database = directory / f"{stem}.database"
     database.mkdir()
     (database / "index").touch()

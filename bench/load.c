@@ -333,6 +333,7 @@ static void report(const struct load *load, const struct measured *measured)
            ", \"failed\": %" PRIu64 ", \"unexpected\": %" PRIu64 ", \"closed\": %" PRIu64 ", ",
            tally->sent, tally->answered, tally->lost, tally->wrong, tally->failed, tally->unexpected,
            load->closed);
+    printf("\"begun\": %.6f, ", (double)load->rules.begun / BENCH_SECOND);
     printf("\"qps\": %.1f, \"cpu_us\": %.3f, ", seconds > 0 ? (double)measured->answered / seconds : 0,
            (double)measured->processor_time / 1e3 / answered);
     printf("\"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n",

@@ -1,0 +1,153 @@
+"""Turns what was measured into medians, ratios of one round, verdicts, a table on standard output and the documents."""
+import datetime
+import os
+import platform
+import shutil
+import statistics
+
+import plot
+import scenarios
+
+US, LIMIT = "dnseal", "relay"
+
+
+def median(entries, metric):
+    values = [entry[metric] for entry in entries if entry and entry.get(metric) is not None]
+    return statistics.median(values) if values else None
+
+
+def show(value):
+    if value is None:
+        return "–"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def row(cells):
+    return "| " + " | ".join(cells) + " |"
+
+
+def processor():
+    with open("/proc/cpuinfo") as lines:
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def system():
+    return platform.freedesktop_os_release().get("PRETTY_NAME", "?")
+
+
+class Run:
+    """Everything of one run of the bench."""
+
+    def __init__(self, results, versions, arguments):
+        self.results, self.versions, self.arguments = results, versions, arguments
+        self.chosen = [scenario for scenario in scenarios.ALL if scenario.identity in results]
+
+    # ---- numbers ----
+
+    def best_peer(self, scenario, bar):
+        """By its median."""
+        others = {name: median(entries, bar.metric) for name, entries in self.results[scenario.identity].items()
+                  if name not in (US, LIMIT)}
+        others = {name: value for name, value in others.items() if value}
+        if not others:
+            return None
+        return (max if bar.least else min)(others, key=others.get)
+
+    def ratio(self, scenario, metric, other):
+        """The median of the ratios of dnseal to another, each of one round."""
+        results = self.results[scenario.identity]
+        ratios = [ours[metric] / theirs[metric] for ours, theirs in zip(results[US], results.get(other, []))
+                  if ours and theirs and theirs.get(metric)]
+        return statistics.median(ratios) if ratios else None
+
+    def judged(self, scenario, bar):
+        """The value that is held to the bar, and what it is."""
+        unit = scenario.metrics[bar.metric]
+        if not bar.against:
+            return median(self.results[scenario.identity][US], bar.metric), unit
+        other = LIMIT if bar.against == "limit" else self.best_peer(scenario, bar)
+        return self.ratio(scenario, bar.metric, other), f"{unit}: ratio to {other}"
+
+    @staticmethod
+    def verdict(bar, value):
+        if value is None:
+            return "not measured"
+        def reaches(goal):
+            return goal is not None and (value >= goal if bar.least else value <= goal)
+        if reaches(bar.further):
+            return "met, and the further goal"
+        return "met" if reaches(bar.bar) else "**missed**"
+
+    # ---- tables ----
+
+    def verdicts(self):
+        yield row(["id", "what", "measured", "bar", "further", "verdict"])
+        yield row(["---"] * 6)
+        for scenario in self.chosen:
+            for bar in scenario.bars:
+                value, what = self.judged(scenario, bar)
+                sign = "≥" if bar.least else "≤"
+                further = f"{sign} {show(bar.further)}" if bar.further is not None else ""
+                yield row([scenario.identity, what, show(value), f"{sign} {show(bar.bar)}", further,
+                           self.verdict(bar, value)])
+
+    def numbers(self, scenario):
+        yield row(["program", *scenario.metrics.values(), "good rounds"])
+        yield row(["---"] * (len(scenario.metrics) + 2))
+        for name, entries in self.results[scenario.identity].items():
+            good = sum(entry is not None for entry in entries)
+            yield row([name, *(show(median(entries, metric)) for metric in scenario.metrics),
+                       f"{good} of {len(entries)}"])
+
+    def text(self):
+        lines = []
+        for scenario in self.chosen:
+            lines += [f"### {scenario.identity}: {scenario.title}", "", *self.numbers(scenario), ""]
+        return "\n".join([*lines, "### Verdicts", "", *self.verdicts()])
+
+    # ---- documents ----
+
+    def head(self):
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items() if version)
+        load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+        return [
+            "# Performance", "",
+            "Written by `./dev bench`; do not edit. Numbers of one machine at one time: only the ratios of one run mean "
+            "anything elsewhere.", "",
+            f"- Command: `{self.arguments.command.strip()}` ({self.arguments.rounds} rounds, interleaved, of "
+            f"{self.arguments.seconds:g} s under load; medians)",
+            f"- Date: {datetime.date.today()}; load average at the end {load}",
+            f"- Machine: {processor()}, {os.cpu_count()} cores, Linux {platform.release()}, {system()}",
+            f"- Versions: {versions}",
+            "- Setting: the program on core 0 with one worker, generator and server on core 1, a network namespace "
+            "with loopback alone, strict TLS, no query log. The limit is `bench/relay.c`: one connection, all queries "
+            "of a turn in one record, no checks but the certificate's.",
+            "- Every program was first shown to refuse a wrong name, an expired and an unknown certificate. A round "
+            "with one wrong answer (id, question, rcode, address, TTL) is void.",
+            ""]
+
+    def bars(self):
+        return ["## Bars", "",
+                "A ratio is the median of the ratios of each round: to the limit (the relay) or to the peer with the "
+                "best median. The rest are the values themselves. `PB` and its relatives are misses: every name is new.",
+                "", *self.verdicts(), ""]
+
+    def plots(self, directory):
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        for scenario in self.chosen:
+            metric, unit = next(iter(scenario.metrics.items()))
+            values = {name: median(entries, metric) for name, entries in self.results[scenario.identity].items()}
+            title = f"{scenario.identity}: {scenario.title}"
+            (directory / f"{scenario.identity}.svg").write_text(plot.bars(title, unit, values))
+
+    def write(self, docs):
+        lines = [*self.head(), *self.bars(), "## Numbers", ""]
+        for scenario in self.chosen:
+            lines += [f"### {scenario.identity}: {scenario.title}", "",
+                      f"![{scenario.identity}](performance/{scenario.identity}.svg)", "", *self.numbers(scenario), ""]
+        (docs / "performance.md").write_text("\n".join(lines).rstrip() + "\n")
+        self.plots(docs / "performance")

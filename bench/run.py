@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+"""Measures dnseal beside its limit and its peers; called by `./dev bench`. Everything happens in a network namespace
+of its own that has only loopback; the measured program has core 0, generator and server have core 1. Needs root."""
+import argparse
+import contextlib
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+
+import certificates
+import machine
+import peers
+import report
+import scenarios
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+INSIDE = "BENCH_INSIDE"
+
+
+class Bench:
+    """What every measurement is handed: where the programs and certificates are, and how long to measure."""
+
+    def __init__(self, arguments, directory):
+        self.build = arguments.build
+        self.seconds = arguments.seconds
+        self.directory = directory
+        self.bundle = f"{directory}/bundle.pem"
+
+    def prepare(self):
+        os.chmod(self.directory, 0o755)
+        certificates.make(self.directory)
+        ours = pathlib.Path(self.directory, "authority.pem").read_text()
+        pathlib.Path(self.bundle).write_text(pathlib.Path(machine.BUNDLE).read_text() + ours)
+        machine.ip("link", "set", "lo", "up")
+
+
+def tell(*words):
+    print(*words, file=sys.stderr, flush=True)
+
+
+def read_arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench", description="Measures dnseal beside its limit and its peers.")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each program is measured, in turn (3)")
+    parser.add_argument("--seconds", type=float, default=1, help="how long a measurement under load takes (1)")
+    parser.add_argument("--scenario", action="append", metavar="ID", help="only this one; may be repeated")
+    parser.add_argument("--peers", help="only these, with commas between them; an empty text for none")
+    parser.add_argument("--build", default=str(ROOT / "build"), help="the build directory (build)")
+    parser.add_argument("--install", action="store_true", help="have ./dev install the peers' packages first")
+    arguments = parser.parse_args()
+    arguments.command = "./dev bench " + " ".join(sys.argv[1:])
+    ids = [scenario.identity for scenario in scenarios.ALL]
+    for wanted in arguments.scenario or []:
+        if wanted not in ids:
+            parser.error(f"no scenario {wanted}; there are {', '.join(ids)}")
+    return arguments
+
+
+def go_inside():
+    """Into a network namespace and a session of our own: the scheduler shares the machine between sessions."""
+    if os.environ.get(INSIDE):
+        return
+    if os.geteuid() != 0:
+        sys.exit("bench: a network namespace of its own needs root")
+    os.environ[INSIDE] = "1"
+    os.execvp("unshare", ["unshare", "-n", "setsid", "-w", sys.executable, *sys.argv])
+
+
+def choose_peers(arguments):
+    chosen = peers.known(arguments.build)
+    if arguments.peers is not None:
+        wanted = ["dnseal", "relay", *filter(None, arguments.peers.split(","))]
+        unknown = [name for name in wanted if name not in chosen]
+        if unknown:
+            sys.exit(f"bench: no peer {unknown[0]}; there are {', '.join(list(chosen)[2:])}")
+        chosen = {name: chosen[name] for name in wanted}
+    for name in [name for name, peer in chosen.items() if not peer.installed()]:
+        tell(f"bench: {name} is not installed and left out; ./dev bench --install brings it")
+        del chosen[name]
+    return list(chosen.values())
+
+
+# ---- identity ----
+
+def fault(bench, peer, certificate):
+    """What speaks against it: it answers well, asks the server, or does not even try it. Nothing when it refuses."""
+    with machine.Server(bench, certificate=certificate) as server, machine.Program(peer, bench) as program:
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            answer = machine.ask(program.port, 0.3)
+            if answer and answer[1] == 0:
+                return f"answers behind {certificates.BAD[certificate]}"
+            time.sleep(0.05)
+        counters = server.counters()
+        if counters["queries"] > 0:
+            return f"asks behind {certificates.BAD[certificate]}"
+        return "" if counters["accepted"] > 0 else f"never tried the server: {program.words()}"
+
+
+def check_identities(bench, chosen):
+    """Only who refuses all bad certificates takes part."""
+    strict = []
+    for peer in chosen:
+        faults = [found for found in (fault(bench, peer, bad) for bad in certificates.BAD) if found]
+        if faults:
+            tell(f"bench: {peer.name} is void: {'; '.join(faults)}")
+        else:
+            tell(f"bench: {peer.name} refuses a wrong name, an expired and an unknown certificate")
+            strict.append(peer)
+    if report.US not in [peer.name for peer in strict]:
+        sys.exit(f"bench: without {report.US} there is nothing to measure")
+    return strict
+
+
+# ---- measuring ----
+
+def takes_part(scenario, peer):
+    if peer.name == "dnseal":
+        return True
+    if peer.name == "relay":
+        return scenario.limit
+    return scenario.peers and (peer.streams or not scenario.streams)
+
+
+def measure_round(bench, scenario, chosen, results):
+    """Appends one entry for every program: its numbers, or None, so that entries of one index belong together."""
+    numbers = {}
+    if scenario.joint:
+        with contextlib.suppress(machine.Failed):
+            numbers = scenario.measure(bench, chosen)
+    for peer in chosen if not scenario.joint else []:
+        try:
+            numbers[peer.name] = scenario.measure(bench, peer)
+        except machine.Failed as failure:
+            tell(f"bench: {scenario.identity} {peer.name}: {failure}")
+    for peer in chosen:
+        results.setdefault(peer.name, []).append(numbers.get(peer.name))
+
+
+def measure(bench, arguments, chosen):
+    results = {}
+    for scenario in scenarios.ALL:
+        if arguments.scenario and scenario.identity not in arguments.scenario:
+            continue
+        taking_part = [peer for peer in chosen if takes_part(scenario, peer)]
+        rounds = 1 if scenario.once else arguments.rounds
+        results[scenario.identity] = {}
+        for number in range(rounds):
+            tell(f"bench: {scenario.identity}, round {number + 1} of {rounds}")
+            measure_round(bench, scenario, taking_part, results[scenario.identity])
+    return results
+
+
+def main():
+    arguments = read_arguments()
+    go_inside()
+    os.sched_setaffinity(0, {machine.BENCH_CORE})
+    chosen = choose_peers(arguments)
+    directory = tempfile.mkdtemp(prefix="dnseal-bench-")
+    try:
+        bench = Bench(arguments, directory)
+        bench.prepare()
+        results = measure(bench, arguments, check_identities(bench, chosen))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    run = report.Run(results, {peer.name: peer.tell_version() for peer in chosen}, arguments)
+    print(run.text())
+    if not arguments.scenario and arguments.peers is None:
+        run.write(ROOT / "docs")
+        tell("bench: wrote docs/performance.md and docs/performance/")
+
+
+if __name__ == "__main__":
+    main()

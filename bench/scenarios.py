@@ -1,0 +1,280 @@
+"""What is measured, by its id, and the bar it is held to. A scenario either measures one program at a time (`each`) or
+all of them beside one another (`joint`, where most of the time is waiting). Both give numbers by metric."""
+import contextlib
+import dataclasses
+import pathlib
+import signal
+import tempfile
+import time
+import typing
+
+from machine import BUNDLE, Failed, Load, Program, Server, ask, memory, road, switches
+
+ROUND_TRIP = 20  # milliseconds
+RATE_OUTAGE, OUTAGE, DEADLINE = 200, 5, 4.6
+IDLE_LIMITS = (2, 10, 30)
+IDLE_TIMES = 3  # how often the server's patience is tried: the last time counts as learned
+
+
+@dataclasses.dataclass(frozen=True)
+class Bar:
+    metric: str
+    against: str  # limit, best peer, or nothing: the value itself
+    least: bool   # more is better
+    bar: float
+    further: typing.Optional[float] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    identity: str
+    title: str
+    metrics: dict  # name: unit
+    measure: typing.Callable
+    bars: tuple = ()
+    joint: bool = False
+    once: bool = False     # too long for every round
+    limit: bool = True     # the relay takes part
+    peers: bool = True     # the peers take part
+    streams: bool = False  # only who serves TCP takes part
+
+
+# ---- misses ----
+
+@contextlib.contextmanager
+def serving(bench, peer, server_options=None, **words):
+    with Server(bench, **(server_options or {})), Program(peer, bench, **words) as program:
+        program.settle()
+        yield program
+
+
+def loaded(bench, peer, server_options=None, words=None, **options):
+    with serving(bench, peer, server_options, **(words or {})) as program:
+        return Load(bench, program, **{"warmup": 0.4, "seconds": bench.seconds, **options}).result()
+
+
+def measure_saturated(bench, peer):
+    return loaded(bench, peer, outstanding=100)
+
+
+def measure_twenty(bench, peer):
+    return loaded(bench, peer, outstanding=20)
+
+
+def measure_steady(bench, peer):
+    return loaded(bench, peer, rate=2000, seconds=max(bench.seconds, 1))
+
+
+def measure_delayed(bench, peer):
+    return loaded(bench, peer, {"delay": 5}, outstanding=500)
+
+
+def measure_thousand_clients(bench, peer):
+    seen = loaded(bench, peer, protocol="tcp", sockets=1000, outstanding=1000)
+    return {**seen, "spread": seen["p99_us"] / seen["p50_us"]}
+
+
+def measure_workers(bench, peer):
+    one = loaded(bench, peer, outstanding=100)
+    two = loaded(bench, peer, words={"WORKERS": 2}, outstanding=100)
+    return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"]}
+
+
+def measure_bursts(bench, peer):
+    lost = {}
+    with serving(bench, peer) as program:
+        for size in (500, 5000):
+            seen = Load(bench, program, burst=size, sockets=1).result(failures_allowed=True)
+            lost[f"lost_{size}"] = seen["lost"]
+            lost[f"failed_{size}"] = seen["failed"]
+            time.sleep(0.2)
+    return lost
+
+
+# ---- far servers ----
+
+def measure_far(bench, peer):
+    numbers = {}
+    with road(bench, ROUND_TRIP / 2) as far, Server(bench, namespace=far), \
+            Program(peer, bench, SERVER="10.77.0.2") as program:
+        program.settle()
+        for rate in (100, 1000):
+            seen = Load(bench, program, rate=rate, warmup=0.3, seconds=max(bench.seconds, 1.5)).result()
+            numbers[f"p50_{rate}"] = seen["p50_us"] / 1000 - ROUND_TRIP
+            numbers[f"p99_{rate}"] = seen["p99_us"] / 1000 - ROUND_TRIP
+    return numbers
+
+
+def start_far_programs(bench, peers, stack, far):
+    """A program of every peer for every patience of the server, each pair on ports of its own."""
+    programs = []
+    for limit in IDLE_LIMITS:
+        server_port = 8500 + limit
+        stack.enter_context(Server(bench, namespace=far, port=server_port, idle=limit))
+        for peer in peers:
+            words = {"SERVER": "10.77.0.2", "SERVER_PORT": server_port, "PORT": 5300 + len(programs)}
+            programs.append((peer.name, limit, stack.enter_context(Program(peer, bench, **words))))
+    for _, _, program in programs:
+        program.settle()
+    return programs
+
+
+def collect_first_queries(programs):
+    """The first query after the server's patience has ended, IDLE_TIMES times: lists of milliseconds or None."""
+    first = {(name, limit): [] for name, limit, _ in programs}
+    due = []
+    for name, limit, program in programs:
+        ask(program.port, 5)
+        due.append((time.monotonic() + limit + 1, name, limit, program))
+    while due:
+        due.sort(key=lambda entry: entry[0])
+        at, name, limit, program = due.pop(0)
+        time.sleep(max(0, at - time.monotonic()))
+        answer = ask(program.port, 5)
+        times = first[name, limit]
+        times.append(answer[0] * 1000 if answer and answer[1] == 0 else None)
+        if len(times) < IDLE_TIMES:
+            due.append((time.monotonic() + limit + 1, name, limit, program))
+    return first
+
+
+def measure_idle_close(bench, peers):
+    with contextlib.ExitStack() as stack:
+        far = stack.enter_context(road(bench, ROUND_TRIP / 2))
+        first = collect_first_queries(start_far_programs(bench, peers, stack, far))
+    numbers = {peer.name: {"failures": 0} for peer in peers}
+    for (name, limit), times in first.items():
+        numbers[name]["failures"] += times.count(None)
+        numbers[name][f"before_{limit}"] = times[0]
+        numbers[name][f"learned_{limit}"] = times[-1]
+    return numbers
+
+
+# ---- memory, start, rest ----
+
+def measure_memory(bench, peer):
+    numbers = {}
+    for suffix, authority in (("", f"{bench.directory}/authority.pem"), ("_bundle", bench.bundle)):
+        with serving(bench, peer, AUTHORITY=authority) as program:
+            used = memory(program.process.pid)
+            numbers["rss" + suffix], numbers["pss" + suffix] = used["Rss"], used["Pss"]
+    return {**numbers, "more": numbers["rss_bundle"] - numbers["rss"]}
+
+
+def measure_start(bench, peer):
+    numbers = {}
+    for name, authority in (("start", f"{bench.directory}/authority.pem"), ("start_bundle", bench.bundle)):
+        times = []
+        for _ in range(3):
+            with Server(bench), Program(peer, bench, AUTHORITY=authority) as program:
+                times.append(program.first_answer())
+        numbers[name] = sorted(times)[1]
+    return numbers
+
+
+def measure_rest(bench, peers):
+    """Everybody rests beside the others, with the connection that a first query has opened; `settled` seconds later
+    their sleeps are counted."""
+    settled, counted = 12, 10
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(Server(bench))
+        programs = [stack.enter_context(Program(peer, bench, PORT=5300 + number)) for number, peer in enumerate(peers)]
+        for program in programs:
+            program.settle()
+        time.sleep(settled)
+        before = [switches(program.process.pid) for program in programs]
+        time.sleep(counted)
+        return {program.peer.name: {"wakeups": (switches(program.process.pid) - count) / counted}
+                for program, count in zip(programs, before)}
+
+
+# ---- an outage ----
+
+def read_log(path, begun):
+    """Each query as (when asked, when answered or None, rcode), in seconds of the monotonic clock."""
+    for line in path.read_text().splitlines():
+        asked, latency, rcode = line.split()
+        at = begun + float(asked) / 1000
+        yield at, None if rcode == "-1" else at + float(latency) / 1000, int(rcode)
+
+
+def judge_outage(queries, away, back):
+    good = [answered for _, answered, rcode in queries if rcode == 0 and answered > back]
+    if not good:
+        raise Failed("no good answer after the server was back")
+    first = min(good)
+    during = [query for query in queries if away <= query[0] < back]
+    return {"back": (first - back) * 1000,
+            "unanswered": sum(answered is None or answered - asked > DEADLINE for asked, answered, _ in during),
+            "saved": 100 * sum(rcode == 0 for _, _, rcode in during) / max(1, len(during)),
+            "failed_after": sum(rcode != 0 for asked, _, rcode in queries if asked > first)}
+
+
+def measure_outage(bench, peers):
+    numbers = {}
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Server(bench))
+        programs = [stack.enter_context(Program(peer, bench, PORT=5300 + number)) for number, peer in enumerate(peers)]
+        for program in programs:
+            program.settle()
+        logs = [pathlib.Path(tempfile.mkstemp(dir=bench.directory)[1]) for _ in programs]
+        loads = [Load(bench, program, rate=RATE_OUTAGE, seconds=OUTAGE + 4, timeout=6, log=log)
+                 for program, log in zip(programs, logs)]
+        time.sleep(1)
+        server.process.send_signal(signal.SIGUSR1)
+        away = time.monotonic()
+        time.sleep(OUTAGE)
+        back = time.monotonic()
+        server.process.send_signal(signal.SIGUSR1)
+        for program, load, log in zip(programs, loads, logs):
+            with contextlib.suppress(Failed):
+                begun = load.result(failures_allowed=True)["begun"]
+                numbers[program.peer.name] = judge_outage(list(read_log(log, begun)), away, back)
+    return numbers
+
+
+MISS = {"qps": "q/s", "cpu_us": "µs of CPU a query", "p50_us": "µs, p50", "p99_us": "µs, p99"}
+
+ALL = (
+    Scenario("PB", "UDP misses at saturation, 100 outstanding", MISS, measure_saturated,
+             (Bar("qps", "limit", True, 0.50, 0.70), Bar("qps", "best peer", True, 2.5))),
+    Scenario("PB20", "UDP misses, 20 outstanding", MISS, measure_twenty, (Bar("qps", "limit", True, 0.63, 0.80),)),
+    Scenario("PBR", "UDP misses at 2,000 queries a second", MISS, measure_steady,
+             (Bar("cpu_us", "limit", False, 1.17, 1.07),)),
+    Scenario("PB5", "UDP misses, the server answers after 5 ms, 500 outstanding", MISS, measure_delayed),
+    Scenario("PD", f"UDP misses at a round trip of {ROUND_TRIP} ms: what is added to it",
+             {"p50_100": "ms, p50 at 100/s", "p99_100": "ms, p99 at 100/s", "p50_1000": "ms, p50 at 1,000/s",
+              "p99_1000": "ms, p99 at 1,000/s"}, measure_far,
+             (Bar("p50_100", "", False, 0.3), Bar("p99_100", "", False, 1), Bar("p50_1000", "", False, 0.3),
+              Bar("p99_1000", "", False, 1))),
+    Scenario("PD2", f"first query after the server closed at 2, 10, 30 s, round trip of {ROUND_TRIP} ms",
+             {**{f"before_{limit}": f"ms, {limit} s, first time" for limit in IDLE_LIMITS},
+              **{f"learned_{limit}": f"ms, {limit} s, time {IDLE_TIMES}" for limit in IDLE_LIMITS},
+              "failures": "failures"}, measure_idle_close,
+             (*(Bar(f"before_{limit}", "", False, 3.2 * ROUND_TRIP) for limit in IDLE_LIMITS),
+              *(Bar(f"learned_{limit}", "", False, ROUND_TRIP + 5) for limit in IDLE_LIMITS),
+              Bar("failures", "", False, 0)), joint=True, once=True, limit=False),
+    Scenario("PE2", "memory after the first answer, all processes, one worker",
+             {"rss": "MB resident", "pss": "MB proportional", "rss_bundle": "MB resident, Debian's authorities",
+              "pss_bundle": "MB proportional, Debian's authorities", "more": "MB more"}, measure_memory,
+             (Bar("rss", "", False, 10, 8), Bar("more", "", False, 1))),
+    Scenario("PG1", "from exec to the first answer", {"start": "ms", "start_bundle": "ms, Debian's authorities"},
+             measure_start, (Bar("start", "", False, 10, 7.5), Bar("start_bundle", "", False, 40))),
+    Scenario("PG2", f"the only server refuses for {OUTAGE} s at {RATE_OUTAGE} queries a second",
+             {"back": "ms from its return to a good answer", "unanswered": "unanswered within the deadline",
+              "saved": "% of the outage's queries answered well", "failed_after": "failed afterwards"},
+             measure_outage,
+             (Bar("back", "", False, 300), Bar("unanswered", "", False, 0), Bar("failed_after", "", False, 0)),
+             joint=True, limit=False),
+    Scenario("PH", "wake-ups at rest, connection open", {"wakeups": "a second"}, measure_rest,
+             (Bar("wakeups", "", False, 0),), joint=True, once=True),
+    Scenario("PL", "a burst of queries on a fresh socket",
+             {"lost_500": "lost of 500", "failed_500": "failed of 500", "lost_5000": "lost of 5,000",
+              "failed_5000": "failed of 5,000"}, measure_bursts,
+             (Bar("lost_500", "", False, 0), Bar("failed_500", "", False, 0), Bar("lost_5000", "", False, 0))),
+    Scenario("PF", "1,000 TCP clients, one miss each", {**MISS, "spread": "p99 / p50"}, measure_thousand_clients,
+             (Bar("spread", "", False, 2),), limit=False, streams=True),
+    Scenario("PW", "two workers against one, misses at saturation",
+             {"one_us": "µs of CPU a query, one", "two_us": "µs of CPU a query, two", "ratio": "two / one"},
+             measure_workers, (Bar("ratio", "", False, 1.1, 1.0),), limit=False, peers=False),
+)
