@@ -180,24 +180,39 @@ static void take_queries(struct server *server, struct connection *connection)
     memmove(connection->input, connection->input + at, connection->input_size);
 }
 
-static void read_queries(struct server *server, struct connection *connection)
+/* What waits at the socket or in the library, until that is all or enough answers wait; false when it was
+ * all. */
+static bool read_some(struct server *server, struct connection *connection)
 {
-    connection->active_at = bench_now();
     while (connection->output_size < STREAM_SIZE / 2) {
         uint8_t *end = connection->input + connection->input_size;
         int result = SSL_read(connection->tls, end, (int)(STREAM_SIZE - connection->input_size));
         if (result <= 0 && is_waiting(connection, result)) {
-            break;
+            return false;
         }
         if (result <= 0) {
             close_connection(server, connection);
-            return;
+            return false;
         }
         server->counters->reads++;
         connection->input_size += (size_t)result;
         take_queries(server, connection);
     }
-    flush(server, connection);
+    return true;
+}
+
+static void read_queries(struct server *server, struct connection *connection)
+{
+    connection->active_at = bench_now();
+    bool more = true;
+    while (more) {
+        more = read_some(server, connection);
+        if (connection->descriptor != 0) {
+            flush(server, connection);
+        }
+        /* The socket does not announce what the library has read ahead; blocked output is announced. */
+        more = more && connection->descriptor != 0 && connection->output_size == 0;
+    }
 }
 
 static void shake_hands(struct server *server, struct connection *connection)
