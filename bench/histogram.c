@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { FINE_BITS = 7 };
+enum { FINE_BITS = 10 };
 
 static unsigned bucket_of(uint64_t value)
 {

@@ -1,12 +1,12 @@
 /*
- * Latencies in buckets of less than one percent of their value: fixed memory, any range.
+ * Latencies in buckets of a thousandth of their value: fixed memory, any range.
  */
 #ifndef BENCH_HISTOGRAM_H
 #define BENCH_HISTOGRAM_H
 
 #include <stdint.h>
 
-enum { HISTOGRAM_FINE = 128, HISTOGRAM_BUCKETS = 64 * HISTOGRAM_FINE };
+enum { HISTOGRAM_FINE = 1024, HISTOGRAM_BUCKETS = 64 * HISTOGRAM_FINE };
 
 struct histogram {
     uint64_t count, most;

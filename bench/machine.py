@@ -197,7 +197,8 @@ def road(bench, delay):
     ours = os.readlink("/proc/self/ns/net")
     while os.readlink(f"/proc/{holder.pid}/ns/net") == ours:
         time.sleep(0.01)
-    command = [f"{bench.build}/bench/delay", "--near", os.getpid(), "--far", holder.pid, "--delay", delay]
+    # It stands for a wire, and a wire does not wait for its turn on a core.
+    command = ["chrt", "--fifo", 10, f"{bench.build}/bench/delay", "--near", os.getpid(), "--far", holder.pid, "--delay", delay]
     relay = start([str(word) for word in command], {BENCH_CORE}, stdout=subprocess.PIPE)
     try:
         relay.stdout.readline()

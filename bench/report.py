@@ -1,5 +1,6 @@
 """Turns what was measured into medians, ratios of one round, verdicts, a table on standard output and the documents."""
 import datetime
+import operator
 import os
 import platform
 import shutil
@@ -56,20 +57,22 @@ class Run:
             return None
         return (max if bar.least else min)(others, key=others.get)
 
-    def ratio(self, scenario, metric, other):
-        """The median of the ratios of dnseal to another, each of one round."""
+    def compared(self, scenario, metric, other, compare):
+        """The median of what `compare` makes of dnseal's and another's value in one round."""
         results = self.results[scenario.identity]
-        ratios = [ours[metric] / theirs[metric] for ours, theirs in zip(results[US], results.get(other, []))
+        values = [compare(ours[metric], theirs[metric]) for ours, theirs in zip(results[US], results.get(other, []))
                   if ours and theirs and theirs.get(metric)]
-        return statistics.median(ratios) if ratios else None
+        return statistics.median(values) if values else None
 
     def judged(self, scenario, bar):
         """The value that is held to the bar, and what it is."""
         unit = scenario.metrics[bar.metric]
         if not bar.against:
             return median(self.results[scenario.identity][US], bar.metric), unit
+        if bar.against == "limit difference":
+            return self.compared(scenario, bar.metric, LIMIT, operator.sub), f"{unit}: more than {LIMIT}"
         other = LIMIT if bar.against == "limit" else self.best_peer(scenario, bar)
-        return self.ratio(scenario, bar.metric, other), f"{unit}: ratio to {other}"
+        return self.compared(scenario, bar.metric, other, operator.truediv), f"{unit}: ratio to {other or 'no peer'}"
 
     @staticmethod
     def verdict(bar, value):

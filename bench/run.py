@@ -3,6 +3,7 @@
 of its own that has only loopback; the measured program has core 0, generator and server have core 1. Needs root."""
 import argparse
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -165,6 +166,7 @@ def main():
         results = measure(bench, arguments, check_identities(bench, chosen))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+    pathlib.Path(arguments.build, "bench.json").write_text(json.dumps(results, indent=1))
     run = report.Run(results, {peer.name: peer.tell_version() for peer in chosen}, arguments)
     print(run.text())
     if not arguments.scenario and arguments.peers is None:
