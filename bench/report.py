@@ -80,6 +80,8 @@ class Run:
             return "not measured"
         def reaches(goal):
             return goal is not None and (value >= goal if bar.least else value <= goal)
+        if bar.against == "limit" and reaches(1):
+            return "met; beyond the limit, so this machine had other work"
         if reaches(bar.further):
             return "met, and the further goal"
         return "met" if reaches(bar.bar) else "**missed**"
@@ -129,7 +131,9 @@ class Run:
             "with loopback alone, strict TLS, no query log. The limit is `bench/relay.c`: one connection, all queries "
             "of a turn in one record, no checks but the certificate's.",
             "- Every program was first shown to refuse a wrong name, an expired and an unknown certificate. A round "
-            "with one wrong answer (id, question, rcode, address, TTL) is void.",
+            "with one wrong answer (id, question, rcode, address, TTL) is void; – stands where no round gave a number.",
+            "- `PE2` adds up what every process has resident, so pages that two processes share count twice; proportional "
+            "counts each page once, and those shared with other programs in part.",
             ""]
 
     def bars(self):

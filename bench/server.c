@@ -126,7 +126,7 @@ static void flush(struct server *server, struct connection *connection)
 static void push_answer(struct server *server, struct connection *connection, const uint8_t *answer,
                         size_t size)
 {
-    if (connection->output_size + 2 + size <= STREAM_SIZE) {
+    if (size > 0 && connection->output_size + 2 + size <= STREAM_SIZE) {
         uint8_t *end = connection->output + connection->output_size;
         bench_put16(end, (uint16_t)size);
         memcpy(end + 2, answer, size);
