@@ -43,6 +43,7 @@ struct load {
     struct wishes wishes;
     struct exchange_rules rules;
     struct client *clients;
+    uint8_t *inputs; /* INPUT_SIZE for each client */
     struct sockaddr_in server;
     int events;
     bool tcp;
@@ -374,6 +375,10 @@ static void open_load(struct load *load)
     load->server = bench_address("127.0.0.1", wishes->port);
     load->events = epoll_create1(EPOLL_CLOEXEC);
     load->clients = calloc(load->count, sizeof *load->clients);
+    load->inputs = calloc(load->count, INPUT_SIZE);
+    if (load->clients == NULL || load->inputs == NULL) {
+        bench_fail("memory");
+    }
     names_open(&load->rules.names, wishes->run, (uint32_t)wishes->set, wishes->exponent);
     load->rules.timeout = (uint64_t)(wishes->timeout * BENCH_SECOND);
     load->rules.most_age = (uint32_t)wishes->age;
@@ -383,10 +388,7 @@ static void open_load(struct load *load)
     bench_batch_prepare(&load->batch, false);
     for (uint32_t i = 0; i < load->count; i++) {
         exchange_open(&load->clients[i].exchange, &load->rules, most);
-        load->clients[i].input = malloc(INPUT_SIZE);
-        if (load->clients[i].input == NULL) {
-            bench_fail("memory");
-        }
+        load->clients[i].input = load->inputs + (size_t)i * INPUT_SIZE;
         open_client(load, &load->clients[i]);
     }
 }
