@@ -14,15 +14,16 @@ struct delayed_answer *delayed_push(struct delayed *delayed)
     return &delayed->answers[at];
 }
 
-const struct delayed_answer *delayed_pop(struct delayed *delayed, uint64_t now)
+const struct delayed_answer *delayed_due(const struct delayed *delayed, uint64_t now)
 {
     const struct delayed_answer *answer = &delayed->answers[delayed->first];
-    if (delayed->count == 0 || answer->due > now) {
-        return NULL;
-    }
+    return delayed->count > 0 && answer->due <= now ? answer : NULL;
+}
+
+void delayed_drop(struct delayed *delayed)
+{
     delayed->first = (delayed->first + 1) % DELAYED_MAX;
     delayed->count--;
-    return answer;
 }
 
 int64_t delayed_wait(const struct delayed *delayed, uint64_t now)

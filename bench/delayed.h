@@ -25,8 +25,9 @@ struct delayed {
 /* A place at the end, NULL when all are taken. */
 struct delayed_answer *delayed_push(struct delayed *delayed);
 
-/* The first, when it is due; it stays valid until the next push. */
-const struct delayed_answer *delayed_pop(struct delayed *delayed, uint64_t now);
+/* The first, when it is due, else NULL; it stays the first until it is dropped. */
+const struct delayed_answer *delayed_due(const struct delayed *delayed, uint64_t now);
+void delayed_drop(struct delayed *delayed);
 
 /* Nanoseconds until the first is due, INT64_MAX when none waits. */
 int64_t delayed_wait(const struct delayed *delayed, uint64_t now);

@@ -319,14 +319,28 @@ static void take_signal(struct server *server)
     }
 }
 
+/* False when the connection has no room for it now. */
+static bool send_late(struct server *server, const struct delayed_answer *answer)
+{
+    struct connection *connection = &server->connections[answer->connection];
+    if (connection->descriptor != 0 && connection->output_size > STREAM_SIZE / 2) {
+        flush(server, connection);
+    }
+    if (connection->descriptor == 0 || connection->generation != answer->generation) {
+        return true;
+    }
+    if (connection->output_size > STREAM_SIZE / 2) {
+        return false;
+    }
+    push_answer(server, connection, answer->bytes, answer->size);
+    return true;
+}
+
 static void send_due(struct server *server, uint64_t now)
 {
     const struct delayed_answer *answer;
-    while ((answer = delayed_pop(&server->delayed, now)) != NULL) {
-        struct connection *connection = &server->connections[answer->connection];
-        if (connection->descriptor != 0 && connection->generation == answer->generation) {
-            push_answer(server, connection, answer->bytes, answer->size);
-        }
+    while ((answer = delayed_due(&server->delayed, now)) != NULL && send_late(server, answer)) {
+        delayed_drop(&server->delayed);
     }
     for (size_t i = 0; server->delay > 0 && i < CONNECTIONS; i++) {
         if (server->connections[i].descriptor != 0 && server->connections[i].output_size > 0) {
