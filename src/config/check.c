@@ -49,17 +49,20 @@ static const char *ca_refusal(struct span pem)
     return NULL;
 }
 
-static void check_ca(struct config_work *work, const char *path)
+static void check_ca(struct config_work *work, const char *path, bool parse)
 {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (descriptor < 0) {
         complain(work, "tls.ca", path, error_text(error_from_errno(errno)));
         return;
     }
-    size_t size;
+    size_t size = 0;
     uint8_t *text = malloc(CA_SIZE_MAX);
     int error = text == NULL ? ERROR_MEMORY : read_whole(descriptor, text, CA_SIZE_MAX, &size);
-    const char *refusal = error != 0 ? error_text(error) : ca_refusal(span_of(text, size));
+    const char *refusal = error != 0 ? error_text(error) : NULL;
+    if (refusal == NULL && parse) {
+        refusal = ca_refusal(span_of(text, size));
+    }
     if (refusal != NULL) {
         complain(work, "tls.ca", path, refusal);
     }
@@ -113,13 +116,13 @@ static void check_user(struct config_work *work, const char *user)
 }
 
 int config_check(const struct config *config, const struct config_sources *sources,
-                 struct config_report *report)
+                 struct config_report *report, bool parse_authorities)
 {
     struct config_snapshot *snapshot = (struct config_snapshot *)(uintptr_t)config;
     struct config_arena arena = {0};
     struct config_work work = {.snapshot = snapshot, .arena = &arena, .report = report};
     work.file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
-    check_ca(&work, config->tls.ca);
+    check_ca(&work, config->tls.ca, parse_authorities);
     check_log(&work, config->log.target);
     check_control(&work, config->control.socket);
     check_user(&work, config->user);

@@ -113,10 +113,11 @@ int config_build(const struct config_sources *sources, struct config_report *rep
 void config_free(struct config *config);
 
 /* Checks what can be checked on the machine without the network and without changing anything: files exist
- * and can be read, the CA file holds something, the user exists, the log file's directory is there. 0 or
- * ERROR_INVALID. */
+ * and can be read, the CA file holds something, the user exists, the log file's directory is there. With
+ * `parse_authorities` every certificate of the CA file is parsed as well, which the start of an engine does
+ * itself. 0 or ERROR_INVALID. */
 int config_check(const struct config *config, const struct config_sources *sources,
-                 struct config_report *report);
+                 struct config_report *report, bool parse_authorities);
 
 /* Receives text in pieces. */
 struct config_sink {

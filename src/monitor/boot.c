@@ -122,7 +122,7 @@ int boot_check(struct boot *boot, const struct arguments *arguments, char *const
         sources.text = span_of(boot->file_text, boot->file_size);
         sources.file_read = true;
     }
-    return config_check(boot->config, &sources, &report);
+    return config_check(boot->config, &sources, &report, arguments->action == ACTION_CHECK);
 }
 
 /* ---- what a run opens ---- */

@@ -185,7 +185,7 @@ static int check(const char *text, struct text *complaints)
 {
     struct config_sources sources = with_file(text);
     struct config *config = built(&sources);
-    int error = config_check(config, &sources, &complaints->report);
+    int error = config_check(config, &sources, &complaints->report, true);
     config_free(config);
     return error;
 }

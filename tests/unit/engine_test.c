@@ -198,9 +198,7 @@ static void tell(struct setting *setting, enum engine_letter letter, int passed)
 static void an_engine_serves_until_it_is_told_to_end(void **state)
 {
     (void)state;
-    if (!read_authorities()) {
-        skip();
-    }
+    assert_true(read_authorities());
     unsigned before = open_descriptors();
     for (unsigned i = 0; i < 3; i++) {
         struct setting setting;
@@ -226,9 +224,7 @@ static void an_engine_serves_until_it_is_told_to_end(void **state)
 static void a_new_log_is_taken_over_by_letter(void **state)
 {
     (void)state;
-    if (!read_authorities()) {
-        skip();
-    }
+    assert_true(read_authorities());
     struct setting setting;
     start_engine(&setting);
     unsigned before = open_descriptors();
