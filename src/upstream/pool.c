@@ -395,7 +395,7 @@ static void close_links(struct upstream_server *server)
 
 void upstream_pool_network_changed(struct upstream_pool *pool)
 {
-    bool had_trouble[UPSTREAM_SERVERS_MAX];
+    bool had_trouble[UPSTREAM_SERVERS_MAX] = {false};
     for (size_t i = 0; i < pool->server_count; i++) {
         struct upstream_server *server = &pool->server[i];
         had_trouble[i] = server->failing || server->suspect;
