@@ -38,7 +38,7 @@ struct supervisor {
     uint64_t started_at, restart_after;
     bool was_ready; /* some engine has served */
     bool failed_at_start;
-    bool stopping, draining;
+    bool stopping;
 };
 
 static struct log *journal(struct supervisor *supervisor)
@@ -226,7 +226,6 @@ static void on_kill(struct event_timer *timer)
 static void on_drain(struct event_timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, drain);
-    supervisor->draining = true;
     send_letter(supervisor, ENGINE_DRAIN, -1);
     event_timer_set(supervisor->loop, &supervisor->kill,
                     event_now(supervisor->loop) + supervisor->boot->config->limits.drain_timeout +
