@@ -8,7 +8,7 @@ import time
 import pytest
 
 import wire
-from clients import Flow
+from clients import Flow, udp_exchange
 from program import as_event, run, scaled
 
 ODD = [b"line\nbreak", b"return\rhere", b"escape\x1b[31m", b'quote"quote', b"back\\slash", b"nul\x00nul", b"high\xff\xfe",
@@ -167,6 +167,19 @@ def test_stopped_reader_of_the_log_harms_nobody(dnseal, a, tmp_path):
     assert program.query_udp("after.test").rcode == 0
     time.sleep(scaled(1))
     assert len(program.seen("query")) > seen
+
+
+def test_lost_events_are_counted_while_the_log_is_stuck(dnseal, a):
+    """Shows: O06"""
+    program = dnseal(a, workers=1, log={"queries": "full"})
+    program.pause_reading.set()
+    try:
+        refused = wire.query("version.bind", "TXT", wire.CHAOS)
+        for _ in range(4000):
+            assert udp_exchange(program.address, program.port, refused) is not None
+        assert program.status().total("dnseal_log_dropped_total") > 0
+    finally:
+        program.pause_reading.clear()
 
 
 def test_counters_are_logged_on_request(dnseal, a):
