@@ -13,7 +13,18 @@
 
 #include "net/internal.h"
 
+/* What the kernel may hold for one client on its own account, besides what it adds for its books: without a
+ * bound it would be megabytes for each that does not read. */
+enum { CLIENT_SEND_BUFFER = 128 * 1024, CLIENT_RECEIVE_BUFFER = 64 * 1024 };
+
 enum { KEEPALIVE_IDLE = 30, KEEPALIVE_INTERVAL = 10, KEEPALIVE_PROBES = 3 }; /* seconds, and a count */
+
+/* Accepted sockets inherit it. */
+static int bound_buffers(int descriptor)
+{
+    int failed = net_set_option(descriptor, SOL_SOCKET, SO_SNDBUF, CLIENT_SEND_BUFFER);
+    return failed ? failed : net_set_option(descriptor, SOL_SOCKET, SO_RCVBUF, CLIENT_RECEIVE_BUFFER);
+}
 
 int net_tcp_listen(const struct address *local, bool share, int backlog, int *descriptor)
 {
@@ -22,8 +33,11 @@ int net_tcp_listen(const struct address *local, bool share, int backlog, int *de
     if (failed) {
         return failed;
     }
-    if (listen(made, backlog) != 0) {
+    failed = bound_buffers(made);
+    if (failed == 0 && listen(made, backlog) != 0) {
         failed = error_from_errno(errno);
+    }
+    if (failed) {
         close(made);
         return failed;
     }

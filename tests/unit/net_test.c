@@ -278,6 +278,8 @@ static void test_tcp(void **state)
         assert_int_equal(option_of(pair[i], IPPROTO_TCP, TCP_NODELAY), 1);
         assert_int_equal(fcntl(pair[i], F_GETFD), FD_CLOEXEC);
     }
+    assert_int_equal(option_of(pair[1], SOL_SOCKET, SO_SNDBUF), 2 * 128 * 1024); /* the kernel doubles it */
+    assert_int_equal(option_of(pair[1], SOL_SOCKET, SO_RCVBUF), 2 * 64 * 1024);
     assert_int_equal(option_of(pair[0], SOL_SOCKET, SO_KEEPALIVE), 1);
     assert_int_equal(net_tcp_read(pair[1], out, sizeof out), ERROR_AGAIN);
     assert_int_equal(net_tcp_write(pair[0], parts, 2), 8);
