@@ -2,6 +2,7 @@
 #include "base/slab.h"
 
 #include <assert.h>
+#include <stdint.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -9,15 +10,25 @@
 
 enum { SLAB_ALIGNMENT = 16 };
 
+static size_t stride_of(size_t size)
+{
+    return (size + SLAB_ALIGNMENT - 1) / SLAB_ALIGNMENT * SLAB_ALIGNMENT;
+}
+
+size_t slab_memory(size_t size, size_t capacity)
+{
+    size_t total;
+    return __builtin_mul_overflow(stride_of(size), capacity, &total) ? SIZE_MAX : total;
+}
+
 int slab_open(struct slab *slab, size_t size, size_t capacity)
 {
     assert(size > 0 && capacity > 0);
-    size_t stride = (size + SLAB_ALIGNMENT - 1) / SLAB_ALIGNMENT * SLAB_ALIGNMENT;
-    size_t total;
-    if (__builtin_mul_overflow(stride, capacity, &total)) {
+    size_t total = slab_memory(size, capacity);
+    if (total == SIZE_MAX) {
         return ERROR_MEMORY;
     }
-    *slab = (struct slab){.stride = stride, .capacity = capacity};
+    *slab = (struct slab){.stride = stride_of(size), .capacity = capacity};
     return memory_open(total, &slab->memory);
 }
 

@@ -20,6 +20,9 @@ struct slab {
 /* Reserves room for `capacity` objects of `size` bytes, aligned to 16. ERROR_MEMORY. */
 int slab_open(struct slab *slab, size_t size, size_t capacity);
 
+/* The bytes that slab_open would reserve; SIZE_MAX when they are beyond counting. */
+size_t slab_memory(size_t size, size_t capacity);
+
 /* Gives the memory back. Every object must have been given back before: asserted. */
 void slab_close(struct slab *slab);
 

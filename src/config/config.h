@@ -58,6 +58,7 @@ struct config {
         struct config_prefixes allow, deny;
     } access;
     struct {
+        uint64_t memory;
         uint64_t query_timeout;
         uint64_t tcp_idle, tcp_message_timeout, tcp_write_timeout;
         uint64_t tcp_output;

@@ -47,6 +47,16 @@ static const struct config_option options[] = {
      FIELD(access.deny, PREFIXES),
      .default_text = "",
      .description = "Clients that may not ask although `access.allow` has them, in the same words."},
+    {.path = "limits.memory",
+     FIELD(limits.memory, SIZE),
+     .default_text = "256MiB",
+     .least = MIB(1),
+     .most = MIB(1024 * 1024),
+     .description =
+         "Most memory of the serving process: room for waiting queries, connections and servers is reserved "
+         "at "
+         "the start, and what is left serves as buffers for TCP connections. Too little for the other limits "
+         "refuses the start. Memory of the system for sockets is not counted."},
     {.path = "limits.query_timeout",
      FIELD(limits.query_timeout, DURATION),
      .default_text = "4500ms",

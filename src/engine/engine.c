@@ -272,6 +272,7 @@ static int open_worker(struct engine *engine, unsigned number)
         .workers = setup->workers,
         .config = setup->config,
         .upstream_count = setup->upstream_count,
+        .stream_blocks = setup->stream_blocks,
         .trust = engine->trust,
         .access = engine->access,
         .connections = engine->connections,
@@ -285,7 +286,11 @@ static int open_worker(struct engine *engine, unsigned number)
     };
     int error = worker_open(&worker, &engine->workers[number]);
     if (error != 0) {
-        return fail(engine, error, "a worker cannot be opened");
+        return fail(engine, error,
+                    error == ERROR_MEMORY
+                        ? "the memory of a worker cannot be reserved (lower limits.memory, or "
+                          "raise the limit on address space: ulimit -v)"
+                        : "a worker cannot be opened");
     }
     engine->worker_count++;
     return 0;

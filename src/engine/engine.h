@@ -25,6 +25,7 @@ struct engine_setup {
     const struct config *config;
     size_t upstream_count; /* how many of the configuration's are used: the first ones */
     unsigned workers;
+    size_t stream_blocks;                /* of each worker, from the budget */
     const struct engine_socket *sockets; /* those of one worker side by side, in the order of the workers */
     size_t socket_count;
     struct metrics *metrics;
@@ -41,6 +42,18 @@ enum engine_letter {
     ENGINE_STOP = 'S',   /* to the engine: end now */
     ENGINE_LOG = 'L',    /* to the engine: write the log to the descriptor that comes along */
 };
+
+/* Where limits.memory goes, in bytes for all workers together. */
+struct engine_budget {
+    size_t queries, links, clients, shared;
+    size_t buffers;       /* of streams: what is left over, or the least that is needed */
+    size_t needed;        /* all of it with the fewest buffers; more than limits.memory: it cannot start */
+    size_t stream_blocks; /* what each worker gets of the buffers, 0 when it cannot start */
+};
+
+/* `authorities`: the size of tls.ca's text. */
+struct engine_budget engine_budget(const struct config *config, size_t upstream_count, unsigned workers,
+                                   size_t authorities);
 
 /* Serves until it is told to end or the channel closes. Returns the exit code: 0 after an orderly end, 1 when
  * it could not start (the channel has the reason). */

@@ -35,9 +35,9 @@ struct log_writer {
     struct log ring[];
 };
 
-static size_t memory_size(const struct log_writer *writer)
+size_t log_writer_memory(unsigned rings)
 {
-    return (size_t)writer->setup.rings * RING_SIZE;
+    return (size_t)rings * RING_SIZE;
 }
 
 static void let_go(struct log_writer *writer)
@@ -161,7 +161,7 @@ static int open_loop(struct log_writer *writer)
 static int open_rings(struct log_writer *writer)
 {
     void *memory;
-    int error = memory_open(memory_size(writer), &memory);
+    int error = memory_open(log_writer_memory(writer->setup.rings), &memory);
     if (error != 0) {
         return error;
     }
@@ -178,7 +178,7 @@ static void free_writer(struct log_writer *writer)
     let_go(writer);
     event_mailbox_close(&writer->mailbox);
     event_loop_close(writer->loop);
-    memory_close(writer->memory, memory_size(writer));
+    memory_close(writer->memory, log_writer_memory(writer->setup.rings));
     free(writer);
 }
 
@@ -195,7 +195,7 @@ int log_writer_open(const struct log_writer_setup *setup, struct log_writer **ou
     if (error == 0) {
         error = open_loop(writer);
         if (error != 0) {
-            memory_close(writer->memory, memory_size(writer));
+            memory_close(writer->memory, log_writer_memory(writer->setup.rings));
         }
     }
     if (error != 0) {

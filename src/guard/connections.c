@@ -45,6 +45,11 @@ int guard_connections_open(struct hash_key key, unsigned most, unsigned most_per
     return 0;
 }
 
+size_t guard_connections_memory(void)
+{
+    return sizeof(struct guard_connections);
+}
+
 void guard_connections_close(struct guard_connections *connections)
 {
     memory_close(connections, sizeof *connections);

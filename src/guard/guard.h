@@ -33,6 +33,7 @@ struct guard_connections;
 
 int guard_connections_open(struct hash_key key, unsigned most, unsigned most_per_client,
                            struct guard_connections **out);
+size_t guard_connections_memory(void);
 void guard_connections_close(struct guard_connections *connections);
 
 enum guard_verdict { GUARD_ENTER, GUARD_FULL, GUARD_CLIENT_FULL };

@@ -3,6 +3,12 @@
 
 #include "listen/internal.h"
 
+size_t listen_hall_memory(const struct listen_options *options)
+{
+    return sizeof(struct listen_hall) +
+           slab_memory(sizeof(struct listen_connection), options->tcp_connections);
+}
+
 int listen_hall_open(const struct listen_options *options, const struct listen_surroundings *surroundings,
                      struct listen_hall **out)
 {

@@ -40,6 +40,10 @@ struct listen_hall;
 int listen_hall_open(const struct listen_options *options, const struct listen_surroundings *surroundings,
                      struct listen_hall **out);
 
+/* The bytes that a hall with these options reserves, and one door for UDP. */
+size_t listen_hall_memory(const struct listen_options *options);
+size_t listen_udp_memory(void);
+
 /* Closes every door and connection; the descriptors of the listening sockets stay open. */
 void listen_hall_close(struct listen_hall *hall);
 

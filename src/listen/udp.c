@@ -36,6 +36,11 @@ static void on_flush(struct event_after *after)
     metrics_add(&udp->hall->around.metrics->meter[METRICS_DROPPED_SEND], refused);
 }
 
+size_t listen_udp_memory(void)
+{
+    return net_udp_batch_memory();
+}
+
 int listen_udp_open(struct listen_hall *hall, int descriptor)
 {
     if (hall->udp_count == LISTEN_SOCKETS_MAX) {

@@ -13,11 +13,16 @@ static size_t mapping_size(size_t pages)
     return sizeof(struct metrics) + pages * sizeof(struct metrics_worker);
 }
 
+size_t metrics_memory(size_t workers)
+{
+    return mapping_size(workers + 1);
+}
+
 int metrics_open(size_t workers, struct metrics **out, int *descriptor)
 {
     assert(workers > 0 && workers <= METRICS_WORKERS_MAX);
     void *memory;
-    int error = memory_share(mapping_size(workers + 1), "dnseal-metrics", &memory, descriptor);
+    int error = memory_share(metrics_memory(workers), "dnseal-metrics", &memory, descriptor);
     if (error != 0) {
         return error;
     }

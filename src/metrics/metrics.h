@@ -179,6 +179,9 @@ struct metrics {
 int metrics_open(size_t workers, struct metrics **out, int *descriptor);
 void metrics_close(struct metrics *metrics, int descriptor);
 
+/* The bytes of such a mapping. */
+size_t metrics_memory(size_t workers);
+
 /* Gives an upstream's meters their label, which is escaped when it is written out. */
 void metrics_label_upstream(struct metrics *metrics, size_t upstream, const char *label);
 

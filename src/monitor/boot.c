@@ -18,7 +18,7 @@
 
 static const char default_file[] = "/etc/dnseal/dnseal.yaml";
 
-enum { FILE_MOST = 16 * 1024 * 1024 };
+enum { FILE_MOST = 16 * 1024 * 1024, MEBIBYTE = 1024 * 1024 };
 
 /* ---- files ---- */
 
@@ -159,17 +159,6 @@ static int read_authorities(struct boot *boot)
     return error;
 }
 
-static int count_workers(struct boot *boot)
-{
-    cpu_set_t usable;
-    boot->workers = (unsigned)boot->config->workers;
-    if (boot->workers == 0) {
-        int cores = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 1;
-        boot->workers = cores < METRICS_WORKERS_MAX ? (unsigned)cores : METRICS_WORKERS_MAX;
-    }
-    return 0;
-}
-
 /* Servers that only a preset named are left out where no route leads to them, unless none would be left. */
 static int choose_upstreams(struct boot *boot)
 {
@@ -184,6 +173,109 @@ static int choose_upstreams(struct boot *boot)
     }
     boot->upstreams_used = kept > 0 ? kept : config->upstream_count;
     return 0;
+}
+
+static struct engine_budget budget_for(const struct boot *boot, unsigned workers)
+{
+    return engine_budget(boot->config, boot->upstreams_used, workers, boot->authorities_size);
+}
+
+/* As many as there are processors, or as many as memory bears. */
+static unsigned fitting_workers(const struct boot *boot, unsigned wanted)
+{
+    unsigned workers = wanted;
+    while (workers > 1 && budget_for(boot, workers).stream_blocks == 0) {
+        workers--;
+    }
+    return workers;
+}
+
+static int count_workers(struct boot *boot)
+{
+    cpu_set_t usable;
+    boot->workers = boot->workers_wanted = (unsigned)boot->config->workers;
+    if (boot->workers == 0) {
+        int cores = sched_getaffinity(0, sizeof usable, &usable) == 0 ? CPU_COUNT(&usable) : 1;
+        boot->workers_wanted = cores < METRICS_WORKERS_MAX ? (unsigned)cores : METRICS_WORKERS_MAX;
+        boot->workers = fitting_workers(boot, boot->workers_wanted);
+    }
+    return 0;
+}
+
+static size_t in_mebibytes(size_t bytes)
+{
+    return (bytes + MEBIBYTE - 1) / MEBIBYTE;
+}
+
+static int share_memory(struct boot *boot)
+{
+    struct engine_budget budget = budget_for(boot, boot->workers);
+    boot->stream_blocks = budget.stream_blocks;
+    if (boot->stream_blocks > 0) {
+        return 0;
+    }
+    complain(
+        "limits.memory: %zuMiB is too little, this configuration needs %zuMiB for %u worker%s: %zuMiB for "
+        "queries that wait (limits.pending), %zuMiB for connections to servers (upstream.links, "
+        "upstream.in_flight), %zuMiB for listeners and clients (limits.tcp_connections), %zuMiB for buffers "
+        "(limits.tcp_output), %zuMiB for the rest; raise it, or lower one of the others",
+        (size_t)boot->config->limits.memory / MEBIBYTE, in_mebibytes(budget.needed), boot->workers,
+        boot->workers == 1 ? "" : "s", in_mebibytes(budget.queries), in_mebibytes(budget.links),
+        in_mebibytes(budget.clients), in_mebibytes(budget.buffers), in_mebibytes(budget.shared));
+    return ERROR_MEMORY;
+}
+
+int boot_plan(struct boot *boot)
+{
+    int (*const steps[])(struct boot *) = {read_authorities, choose_upstreams, count_workers, share_memory};
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        int error = steps[i](boot);
+        if (error != 0) {
+            return error;
+        }
+    }
+    return 0;
+}
+
+/* What the control group of a container or service allows, UINT64_MAX where it has no limit. */
+static uint64_t group_limit(void)
+{
+    char *text;
+    size_t size;
+    unsigned long long limit = 0;
+    if (read_file("/sys/fs/cgroup/memory.max", &text, &size) != 0) {
+        return UINT64_MAX;
+    }
+    bool is_number = size < 32 && sscanf(text, "%llu", &limit) == 1;
+    free(text);
+    return is_number ? limit : UINT64_MAX;
+}
+
+static void tell_group_limit(struct boot *boot)
+{
+    struct journal *journal = &boot->journal;
+    uint64_t limit = group_limit();
+    if (limit < boot->config->limits.memory && log_begin(&journal->log, LOG_WARNING, "memory_limit")) {
+        log_number(&journal->log, "limit", (int64_t)limit);
+        log_number(&journal->log, "memory", (int64_t)boot->config->limits.memory);
+        log_text(
+            &journal->log, "hint",
+            "the container or service may use less than limits.memory, and would be killed at its limit: "
+            "lower limits.memory, or allow more");
+        journal_end(journal);
+    }
+}
+
+static void tell_fewer_workers(struct boot *boot)
+{
+    struct journal *journal = &boot->journal;
+    if (boot->workers < boot->workers_wanted && log_begin(&journal->log, LOG_WARNING, "memory_limit")) {
+        log_number(&journal->log, "workers", boot->workers);
+        log_number(&journal->log, "processors", boot->workers_wanted);
+        log_text(&journal->log, "hint",
+                 "limits.memory bears no more workers than this: raise it, or set workers");
+        journal_end(journal);
+    }
 }
 
 static int open_metrics(struct boot *boot)
@@ -206,14 +298,15 @@ static int resolve_identity(struct boot *boot)
 
 int boot_open(struct boot *boot)
 {
-    int (*const steps[])(struct boot *) = {resolve_identity, open_log,     read_authorities, count_workers,
-                                           choose_upstreams, open_metrics, sockets_open};
+    int (*const steps[])(struct boot *) = {resolve_identity, open_log, open_metrics, sockets_open};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int error = steps[i](boot);
         if (error != 0) {
             return error;
         }
     }
+    tell_fewer_workers(boot);
+    tell_group_limit(boot);
     return 0;
 }
 

@@ -90,6 +90,8 @@ struct boot {
     struct config *config;
     size_t upstreams_used; /* the first ones of the configuration's list */
     unsigned workers;
+    unsigned workers_wanted; /* more than memory bears, where the number was left to the program */
+    size_t stream_blocks;
     struct identity identity;
     char *file_text; /* NULL when there is no file */
     size_t file_size;
@@ -110,7 +112,12 @@ int boot_configure(struct boot *boot, const struct arguments *arguments, char *c
  * messages. */
 int boot_check(struct boot *boot, const struct arguments *arguments, char *const *environment);
 
-/* Opens log, authorities, meters and sockets, in this order. An error after a message on standard error. */
+/* Works out what a run needs without opening it: authorities, servers, workers, memory. An error after a
+ * message on standard error. */
+int boot_plan(struct boot *boot);
+
+/* Opens log, meters and sockets, in this order, after the plan. An error after a message on standard error.
+ */
 int boot_open(struct boot *boot);
 void boot_close(struct boot *boot);
 

@@ -47,7 +47,7 @@ static int act(struct boot *boot, const struct arguments *arguments, char *const
     if (arguments->action == ACTION_CONTROL) {
         return control_send(boot->config->control.socket, arguments->command);
     }
-    if (boot_check(boot, arguments, environment) != 0) {
+    if (boot_check(boot, arguments, environment) != 0 || boot_plan(boot) != 0) {
         return 1;
     }
     return arguments->action == ACTION_CHECK ? tell_valid() : serve(boot);

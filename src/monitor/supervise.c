@@ -105,6 +105,7 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
         .config = boot->config,
         .upstream_count = boot->upstreams_used,
         .workers = boot->workers,
+        .stream_blocks = boot->stream_blocks,
         .sockets = boot->sockets,
         .socket_count = boot->socket_count,
         .metrics = boot->metrics,

@@ -37,6 +37,7 @@ struct net_udp_batch;
 
 /* Memory for one receive and one send batch; the caller closes it. ERROR_MEMORY. */
 int net_udp_batch_open(struct net_udp_batch **out);
+size_t net_udp_batch_memory(void);
 void net_udp_batch_close(struct net_udp_batch *batch);
 
 /* Receives up to NET_UDP_BATCH datagrams in one call. Returns their number, ERROR_AGAIN when none waits,
@@ -58,7 +59,8 @@ size_t net_udp_flush(struct net_udp_batch *batch, int descriptor);
 
 /* ---- streams (tcp.c) ---- */
 
-/* A listening TCP socket, with the same meaning of share. TCP_DEFER_ACCEPT is not set. */
+/* A listening TCP socket, with the same meaning of share. What the kernel buffers for each connection that is
+ * accepted from it is bounded. TCP_DEFER_ACCEPT is not set. */
 int net_tcp_listen(const struct address *local, bool share, int backlog, int *descriptor);
 
 /* The next connection, TCP_NODELAY set. ERROR_AGAIN; ERROR_DESCRIPTORS when there is no descriptor left;

@@ -120,6 +120,11 @@ static void prepare(struct headers *headers, uint8_t *data, size_t stride)
     }
 }
 
+size_t net_udp_batch_memory(void)
+{
+    return sizeof(struct net_udp_batch);
+}
+
 int net_udp_batch_open(struct net_udp_batch **out)
 {
     void *memory;

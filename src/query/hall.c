@@ -9,6 +9,12 @@
  */
 enum { ID_WORKER_SHIFT = 44 };
 
+size_t query_hall_memory(const struct query_options *options)
+{
+    return sizeof(struct query_hall) + slab_memory(sizeof(struct query), options->pending) +
+           slab_memory(DNS_MESSAGE_MAX, options->long_messages);
+}
+
 int query_hall_open(const struct query_options *options, const struct query_surroundings *surroundings,
                     struct query_hall **out)
 {
@@ -24,7 +30,7 @@ int query_hall_open(const struct query_options *options, const struct query_surr
     list_init(&hall->waiting);
     error = slab_open(&hall->queries, sizeof(struct query), options->pending);
     if (error == 0) {
-        error = slab_open(&hall->long_messages, DNS_MESSAGE_MAX, QUERY_LONG_MAX);
+        error = slab_open(&hall->long_messages, DNS_MESSAGE_MAX, options->long_messages);
         if (error != 0) {
             slab_close(&hall->queries);
         }

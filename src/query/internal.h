@@ -12,8 +12,7 @@
 
 #include "query/query.h"
 
-/* Long queries are the signed ones, which are forwarded as they came; few may wait at a time. */
-enum { QUERY_LONG_MAX = 64, QUERY_CLIENT_BUCKETS = 65536 };
+enum { QUERY_CLIENT_BUCKETS = 65536 };
 
 /* A question that waits for its answer. */
 struct query {

@@ -40,6 +40,7 @@ struct query_door {
 struct query_options {
     uint64_t query_timeout;      /* nanoseconds from arrival to SERVFAIL */
     size_t pending;              /* most questions that wait */
+    size_t long_messages;        /* most of them that are signed and beyond what is rewritten: 64 KiB each */
     unsigned pending_per_client; /* most of one client address */
     struct hash_key hash_key;
     size_t padding_block; /* towards the upstream */
@@ -62,6 +63,9 @@ struct query_hall;
 /* Reserves room for all questions that may wait. The caller closes it. ERROR_MEMORY. */
 int query_hall_open(const struct query_options *options, const struct query_surroundings *surroundings,
                     struct query_hall **out);
+
+/* The bytes that a hall with these options reserves. */
+size_t query_hall_memory(const struct query_options *options);
 
 /* Forgets the questions that still wait, without an answer. */
 void query_hall_close(struct query_hall *hall);

@@ -226,6 +226,11 @@ void stream_limit_silence(struct stream *stream, uint64_t limit)
     net_tcp_limit_silence(stream->descriptor, limit);
 }
 
+size_t stream_shop_memory(size_t blocks)
+{
+    return STREAM_SCRATCH_SIZE + slab_memory(sizeof(struct stream_block), blocks);
+}
+
 int stream_shop_open(struct stream_shop *shop, struct event_loop *loop, size_t blocks)
 {
     *shop = (struct stream_shop){.loop = loop, .wall = clock_wall};

@@ -37,6 +37,9 @@ struct stream_shop {
 /* `blocks` bounds the memory of all buffers of all streams together. Accepted streams leave a quarter of them
  * to those that connect: whatever clients hold, servers can be asked. ERROR_MEMORY. */
 int stream_shop_open(struct stream_shop *shop, struct event_loop *loop, size_t blocks);
+
+/* The bytes that a shop of so many blocks reserves. */
+size_t stream_shop_memory(size_t blocks);
 void stream_shop_close(struct stream_shop *shop);
 
 struct stream_handler {

@@ -14,7 +14,12 @@
 #include "base/address.h"
 #include "base/bytes.h"
 
-enum { TLS_PIN_SIZE = 32, TLS_RECORD_MAX = 16384 };
+enum {
+    TLS_PIN_SIZE = 32,
+    TLS_RECORD_MAX = 16384,
+    TLS_SESSION_MEMORY = 80 * 1024, /* the most heap that a connection holds, its handshake included */
+    TLS_CLIENT_MEMORY = 64 * 1024   /* and a context with the sessions that it keeps */
+};
 
 /* Why a handshake or a connection failed, as words for the log and the meters. */
 #define TLS_REASONS(X)                \
@@ -61,6 +66,9 @@ struct tls_trust;
  * holds none. The caller frees it after every context that was built on it. */
 int tls_trust_build(struct span pem, struct tls_trust **out);
 void tls_trust_free(struct tls_trust *trust);
+
+/* The most heap that authorities of so many bytes of PEM text take, the text included. */
+size_t tls_trust_memory(size_t pem);
 
 /* Whom we are willing to talk to. At least a name, or an address with verify_address, or a pin must be there:
  * else tls_client_build says ERROR_INVALID. */

@@ -352,6 +352,23 @@ static unsigned slots_for(unsigned in_flight)
     return slots;
 }
 
+static size_t link_size(unsigned slots)
+{
+    return sizeof(struct upstream_link) + slots * (sizeof(struct upstream_slot) + sizeof(uint16_t));
+}
+
+static size_t most_links(const struct upstream_options *options)
+{
+    return (options->links + UPSTREAM_LINKS_BESIDE) * options->server_count;
+}
+
+size_t upstream_pool_memory(const struct upstream_options *options)
+{
+    return sizeof(struct upstream_pool) +
+           slab_memory(link_size(slots_for(options->in_flight)), most_links(options)) +
+           most_links(options) * TLS_SESSION_MEMORY + options->server_count * TLS_CLIENT_MEMORY;
+}
+
 int upstream_pool_open(const struct upstream_options *options,
                        const struct upstream_surroundings *surroundings, struct upstream_pool **out)
 {
@@ -369,9 +386,7 @@ int upstream_pool_open(const struct upstream_options *options,
     pool->server_count = options->server_count;
     pool->slot_count = slots_for(options->in_flight);
     list_init(&pool->waiting);
-    size_t link_size =
-        sizeof(struct upstream_link) + pool->slot_count * (sizeof(struct upstream_slot) + sizeof(uint16_t));
-    error = slab_open(&pool->links, link_size, (options->links + UPSTREAM_LINKS_BESIDE) * pool->server_count);
+    error = slab_open(&pool->links, link_size(pool->slot_count), most_links(options));
     if (error != 0) {
         memory_close(memory, sizeof *pool);
         return error;

@@ -71,6 +71,9 @@ struct upstream_pool;
 int upstream_pool_open(const struct upstream_options *options,
                        const struct upstream_surroundings *surroundings, struct upstream_pool **out);
 
+/* The most bytes that a pool with these options takes, what TLS needs for its links included. */
+size_t upstream_pool_memory(const struct upstream_options *options);
+
 /* Closes every link. All questions must be done or forgotten: asserted. */
 void upstream_pool_close(struct upstream_pool *pool);
 

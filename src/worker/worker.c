@@ -15,16 +15,7 @@
 
 #include "net/net.h"
 
-#include "stream/stream.h"
-
-#include "upstream/upstream.h"
-
-#include "query/query.h"
-
-#include "listen/listen.h"
-
-/* Blocks of 4 KiB for all streams of a worker: 64 MiB of address space, touched only as far as it is used. */
-enum { STREAM_BLOCKS = 16384 };
+#include "worker/internal.h"
 
 enum letter { LETTER_NONE, LETTER_DRAIN, LETTER_STOP };
 
@@ -162,21 +153,7 @@ static int open_pool(struct worker *worker)
             .client = worker->clients[i],
         };
     }
-    struct upstream_options options = {
-        .attempt_timeout = config->upstream.attempt_timeout,
-        .connect_timeout = config->upstream.connect_timeout,
-        .handshake_timeout = config->upstream.handshake_timeout,
-        .refused_retry = config->upstream.refused_retry,
-        .backoff_min = config->upstream.backoff_min,
-        .backoff_max = config->upstream.backoff_max,
-        .handshakes_per_second = (unsigned)config->upstream.handshakes_per_second,
-        .in_flight = (unsigned)config->upstream.in_flight,
-        .links = (unsigned)config->upstream.links,
-        .max_age = config->upstream.max_age,
-        .warm = config->upstream.warm,
-        .servers = servers,
-        .server_count = worker->setup.upstream_count,
-    };
+    struct upstream_options options = worker_upstream_options(config, servers, worker->setup.upstream_count);
     struct upstream_surroundings around = {
         .loop = worker->loop,
         .shop = &worker->shop,
@@ -190,17 +167,9 @@ static int open_pool(struct worker *worker)
 
 static int open_hall(struct worker *worker)
 {
-    const struct config *config = worker->setup.config;
-    struct query_options options = {
-        .query_timeout = config->limits.query_timeout,
-        .pending = (size_t)(config->limits.pending + worker->setup.workers - 1) / worker->setup.workers,
-        .pending_per_client = (unsigned)config->limits.pending_per_client,
-        .hash_key = worker->setup.hash_key,
-        .padding_block = (size_t)config->tls.padding,
-        .strip_client_subnet = config->privacy.strip_client_subnet,
-        .log_queries = (enum query_log)config->log.queries,
-        .worker = (uint16_t)worker->setup.number,
-    };
+    struct query_options options = worker_query_options(worker->setup.config, worker->setup.workers);
+    options.hash_key = worker->setup.hash_key;
+    options.worker = (uint16_t)worker->setup.number;
     struct query_surroundings around = {
         .loop = worker->loop,
         .pool = worker->pool,
@@ -214,14 +183,7 @@ static int open_hall(struct worker *worker)
 
 static int open_doors(struct worker *worker)
 {
-    const struct config *config = worker->setup.config;
-    struct listen_options options = {
-        .tcp_idle = config->limits.tcp_idle,
-        .tcp_message_timeout = config->limits.tcp_message_timeout,
-        .tcp_write_timeout = config->limits.tcp_write_timeout,
-        .tcp_output = (size_t)config->limits.tcp_output,
-        .tcp_connections = (size_t)config->limits.tcp_connections,
-    };
+    struct listen_options options = worker_listen_options(worker->setup.config);
     struct listen_surroundings around = {
         .loop = worker->loop,
         .shop = &worker->shop,
@@ -252,7 +214,7 @@ static int open_ground(struct worker *worker)
         worker->loop = NULL;
         return error;
     }
-    return stream_shop_open(&worker->shop, worker->loop, STREAM_BLOCKS);
+    return stream_shop_open(&worker->shop, worker->loop, worker->setup.stream_blocks);
 }
 
 /* Where the system tells no news of its network, links are found dead one by one. */

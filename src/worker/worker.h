@@ -30,6 +30,7 @@ struct worker_setup {
     unsigned workers; /* in all */
     const struct config *config;
     size_t upstream_count; /* how many of the configuration's are used: the first ones */
+    size_t stream_blocks;  /* of buffers for all its streams; see worker_buffers */
     struct tls_trust *trust;
     const struct guard_access *access;
     struct guard_connections *connections;
@@ -41,6 +42,17 @@ struct worker_setup {
     struct event_mailbox *log_mailbox;  /* posted when events wait in it */
     struct event_mailbox *done_mailbox; /* posted when a drain is over */
 };
+
+/* What one of `workers` workers takes at most, in bytes, by what it is for. Buffers for streams come on top:
+ * with less than `buffers_least` it does not work, with more it bears more slow clients. */
+struct worker_memory {
+    size_t queries, links, clients, buffers_least;
+};
+
+struct worker_memory worker_memory(const struct config *config, size_t upstream_count, unsigned workers);
+
+/* How many blocks so many bytes of buffers are, `buffers_least` at least. */
+size_t worker_buffers(size_t memory);
 
 struct worker;
 

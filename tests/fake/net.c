@@ -216,6 +216,11 @@ void fake_net_put(const struct net_peer *peer, struct span datagram)
     list_append(&fake.datagrams, &new_datagram(peer, datagram)->node);
 }
 
+size_t net_udp_batch_memory(void)
+{
+    return sizeof(struct net_udp_batch);
+}
+
 int net_udp_batch_open(struct net_udp_batch **out)
 {
     *out = must_allocate(sizeof **out);

@@ -34,6 +34,7 @@ void world_init(struct world *world)
                      .warm = 600 * CLOCK_SECOND},
         .query = {.query_timeout = 4500 * CLOCK_MILLISECOND,
                   .pending = 16384,
+                  .long_messages = 64,
                   .pending_per_client = 1000,
                   .padding_block = 128,
                   .strip_client_subnet = true,

@@ -1,15 +1,18 @@
 """A machine that has hardly anything to give: the program says what it lacks, or it serves."""
+import os
 import pathlib
+import re
 import resource
 import signal
+import socket
 import subprocess
 import time
 
 import pytest
 
 from clients import udp_exchange
-from program import BINARY, SANITIZER, clean_environment, scaled
-from wire import query
+from program import BINARY, SANITIZER, clean_environment, resident, run, scaled
+from wire import frame, query
 
 MIB = 1024 * 1024
 
@@ -72,3 +75,78 @@ if not is_sanitized():
         wanted = {8: "refused", 16: "refused", 512: "served"}.get(size)
         got = outcome(resource.RLIMIT_AS, size * MIB, file, address, port)
         assert wanted in (None, got)
+
+
+def memory_needed(words):
+    """What the refusal names, in MiB."""
+    found = re.search(r"limits\.memory: (\d+)MiB is too little, this configuration needs (\d+)MiB", words)
+    assert found, words
+    return int(found.group(2))
+
+
+def refusal(write_config, server, **changes):
+    file, _, _ = write_config(server, limits={"memory": "1MiB"}, **changes)
+    run_refused, check_refused = run(["-c", str(file)]), run(["-c", str(file), "--check"])
+    assert run_refused.returncode == check_refused.returncode == 1
+    assert run_refused.stderr == check_refused.stderr
+    return run_refused.stderr
+
+
+def test_memory_that_does_not_suffice_refuses_the_start(a, write_config, dnseal):
+    """Shows: W5, pain 26"""
+    words = refusal(write_config, a, workers=1)
+    for option in ("limits.pending", "upstream.links", "upstream.in_flight", "limits.tcp_connections", "limits.tcp_output"):
+        assert option in words
+    needed = memory_needed(words)
+    assert memory_needed(refusal(write_config, a, workers=2)) > needed
+    program = dnseal(a, workers=1, limits={"memory": "%dMiB" % needed})
+    assert rcode_of(program.udp_raw(query("x.test"))) == 0
+
+
+def test_as_many_workers_as_memory_bears(a, write_config, dnseal):
+    """Shows: W5"""
+    most = memory_needed(refusal(write_config, a, workers=2)) - 1
+    program = dnseal(a, workers="auto", limits={"memory": "%dMiB" % most})
+    assert program.wait_event("ready")["workers"] in (1, "1")
+    if len(os.sched_getaffinity(0)) > 1:
+        told = program.wait_event("memory_limit")
+        assert int(told["workers"]) == 1 and int(told["processors"]) == len(os.sched_getaffinity(0))
+    assert rcode_of(program.udp_raw(query("x.test"))) == 0
+
+
+def client_that_takes_nothing(program, number):
+    """Its own kernel holds hardly anything for it, so that answers wait at the program."""
+    client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.bind(("127.0.3.%d" % (1 + number % 200), 0))
+    client.connect((program.address, program.port))
+    client.setblocking(False)
+    return client
+
+
+def ask_for_much(program, clients):
+    questions = frame(query("size-60000.x.test", "TXT")) * 3
+    for _ in range(10):
+        for client in clients:
+            try:
+                client.send(questions)
+            except (BlockingIOError, ConnectionError):
+                continue
+        assert rcode_of(program.udp_raw(query("x.test"))) == 0
+
+
+# Sanitizers have a heap of their own, far larger than the program's.
+if not is_sanitized():
+    def test_memory_stays_within_its_limit(a, dnseal):
+        """Shows: W5, pain 26"""
+        program = dnseal(a, workers=1, access={"allow": ["127.0.0.0/8", "::1"]},
+                         limits={"memory": "20MiB", "pending": 1000, "tcp_connections": 200})
+        engine, = program.engines()
+        before = resident(engine)
+        clients = [client_that_takes_nothing(program, i) for i in range(150)]
+        ask_for_much(program, clients)
+        grown = resident(engine) - before
+        for client in clients:
+            client.close()
+        assert 4 * MIB < grown < 20 * MIB
+        assert rcode_of(program.udp_raw(query("x.test"))) == 0

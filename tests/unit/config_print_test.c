@@ -120,6 +120,7 @@ static void test_printed_defaults(void **state)
                         "\"169.254.0.0/16\", \"::1/128\", \"fe80::/10\", \"fc00::/7\"]\n"
                         "  deny: []\n"
                         "limits:\n"
+                        "  memory: 256MiB\n"
                         "  query_timeout: 4500ms\n"
                         "  tcp_idle: 10s\n"
                         "  tcp_message_timeout: 5s\n"

@@ -26,6 +26,7 @@ static void test_defaults(void **state)
     assert_true(config->upstreams[2].optional);
     assert_int_equal(config->access.allow.count, 8);
     assert_int_equal(config->access.deny.count, 0);
+    assert_int_equal(config->limits.memory, 256 << 20);
     assert_int_equal(config->limits.query_timeout, 4500 * CLOCK_MILLISECOND);
     assert_int_equal(config->limits.tcp_idle, 10 * CLOCK_SECOND);
     assert_int_equal(config->limits.tcp_message_timeout, 5 * CLOCK_SECOND);

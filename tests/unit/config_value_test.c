@@ -42,6 +42,8 @@ static const struct number_case durations[] = {
 static const struct number_case others[] = {
     {"limits", "tcp_output", FIELD(limits.tcp_output), "128KiB", "16MiB", "131071", "16777217", 131072,
      16777216},
+    {"limits", "memory", FIELD(limits.memory), "1MiB", "1024GiB", "1048575", "1025GiB", 1 << 20,
+     INT64_C(1) << 40},
     {"limits", "tcp_connections", FIELD(limits.tcp_connections), "1", "1000000", "0", "1000001", 1, 1000000},
     {"limits", "tcp_connections_per_client", FIELD(limits.tcp_connections_per_client), "1", "1000000", "0",
      "1000001", 1, 1000000},
@@ -141,7 +143,7 @@ static void test_numbers(void **state)
 {
     (void)state;
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        bool is_size = strcmp(others[i].key, "tcp_output") == 0;
+        bool is_size = others[i].most[strlen(others[i].most) - 1] == 'B';
         check_number(&others[i], others[i].least,
                      is_size ? "expected a size in bytes or with its unit (KiB, MiB, GiB), such as 64KiB"
                              : "expected a whole number");

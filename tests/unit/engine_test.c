@@ -105,6 +105,7 @@ static void make_setting(struct setting *setting, const char *authorities)
     setting->setup = (struct engine_setup){.config = config,
                                            .upstream_count = 1,
                                            .workers = 1,
+                                           .stream_blocks = 256,
                                            .sockets = &setting->socket,
                                            .socket_count = 1,
                                            .metrics = setting->metrics,
@@ -157,6 +158,32 @@ static void a_start_that_fails_says_why(void **state)
         drop_setting(&setting);
     }
     assert_int_equal(open_descriptors(), before);
+}
+
+/* Shows: W5, pain 26 */
+static void memory_is_shared_out_before_the_start(void **state)
+{
+    (void)state;
+    struct setting setting;
+    make_setting(&setting, "");
+    struct config *config = &setting.config;
+    config->limits.memory = 1;
+    struct engine_budget least = engine_budget(config, 1, 2, 1000);
+    assert_int_equal(least.stream_blocks, 0);
+    assert_int_equal(least.needed,
+                     least.queries + least.links + least.clients + least.shared + least.buffers);
+    config->limits.memory = least.needed;
+    struct engine_budget enough = engine_budget(config, 1, 2, 1000);
+    assert_int_equal(enough.buffers, least.buffers);
+    assert_true(enough.stream_blocks > 0);
+    config->limits.memory = least.needed + (64 << 20);
+    struct engine_budget more = engine_budget(config, 1, 2, 1000);
+    assert_int_equal(more.needed, least.needed);
+    assert_int_equal(more.buffers, least.buffers + (64 << 20));
+    assert_int_equal(more.stream_blocks, enough.stream_blocks + (32 << 20) / 4096);
+    assert_true(engine_budget(config, 1, 3, 1000).needed > least.needed);
+    assert_true(engine_budget(config, 2, 2, 1000).links > least.links);
+    drop_setting(&setting);
 }
 
 static void *run_engine(void *argument)
@@ -251,6 +278,7 @@ int main(void)
         cmocka_unit_test(a_line_that_was_cut_short_is_ended_first),
         cmocka_unit_test(a_redirected_log_keeps_no_old_file_open),
         cmocka_unit_test(a_start_that_fails_says_why),
+        cmocka_unit_test(memory_is_shared_out_before_the_start),
         cmocka_unit_test(an_engine_serves_until_it_is_told_to_end),
         cmocka_unit_test(a_new_log_is_taken_over_by_letter),
         cmocka_unit_test(a_blocked_log_is_given_up_after_a_while),

@@ -72,8 +72,11 @@ static void open_pool(void)
 
 static void open_hall(void)
 {
-    struct query_options options = {
-        .query_timeout = TIMEOUT, .pending = 16, .pending_per_client = 16, .strip_client_subnet = true};
+    struct query_options options = {.query_timeout = TIMEOUT,
+                                    .pending = 16,
+                                    .long_messages = 8,
+                                    .pending_per_client = 16,
+                                    .strip_client_subnet = true};
     struct query_surroundings around = {
         .loop = loop, .pool = pool, .access = allowed, .log = &quiet, .metrics = page, .wall = clock_wall};
     assert_int_equal(query_hall_open(&options, &around, &hall), 0);

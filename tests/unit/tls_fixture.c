@@ -1,6 +1,7 @@
 /* See tls_fixture.h. */
 #include "tls_fixture.h"
 
+#include <malloc.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -13,6 +14,17 @@
 #include <unistd.h>
 
 #include "base/error.h"
+
+/* clang tells its sanitizers in another way than gcc. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define __SANITIZE_ADDRESS__ 1
+#endif
+#endif
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <sanitizer/allocator_interface.h>
+#endif
 
 static void must(bool condition, const char *text)
 {
@@ -126,6 +138,19 @@ void fixture_choose_protocol(SSL_CTX *server, const char *protocol)
 {
     SSL_CTX_set_alpn_select_cb(server, choose, (void *)(uintptr_t)protocol);
 }
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+size_t fixture_heap(void)
+{
+    return __sanitizer_get_current_allocated_bytes();
+}
+#else
+size_t fixture_heap(void)
+{
+    struct mallinfo2 heap = mallinfo2();
+    return heap.uordblks + heap.hblkhd;
+}
+#endif
 
 void fixture_sockets(int descriptor[2])
 {

@@ -48,6 +48,9 @@ SSL_CTX *fixture_server(const struct fixture_certificate *certificate,
 /* A server that chooses this protocol ("\2h2") of whatever is offered. */
 void fixture_choose_protocol(SSL_CTX *server, const char *protocol);
 
+/* Bytes of heap in use by this process. */
+size_t fixture_heap(void);
+
 /* Two connected non-blocking sockets. */
 void fixture_sockets(int descriptor[2]);
 

@@ -1,6 +1,8 @@
 /* Connections that have met: resumption, bytes, ends. */
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -251,4 +253,68 @@ void a_flood_without_data_ends_the_connection(void **state)
         assert_string_equal(tls_session_failure(pair.client)->detail, "too many messages without data");
         close_pair(&pair, client, server);
     }
+}
+
+enum { CROWD = 32 };
+
+/* The server's halves share the heap, and go first. */
+static void fill_buffers(struct fixture_pair *pair)
+{
+    static const uint8_t record[TLS_RECORD_MAX];
+    uint8_t byte;
+    assert_int_equal(SSL_write(pair->server, record, sizeof record), sizeof record);
+    assert_int_equal(tls_session_read(pair->client, &byte, 1), 1);
+    while (tls_session_write(pair->client, record, sizeof record) > 0) {}
+    SSL_free(pair->server);
+    pair->server = NULL;
+}
+
+/* Shows: W5, pain 26 */
+void connections_take_the_memory_they_say(void **state)
+{
+    (void)state;
+    struct fixture_certificate large;
+    fixture_issue(&large, &(struct fixture_wish){
+                              .issuer = &authority, .names = "DNS:dns.test.example", .rsa_bits = 4096});
+    SSL_CTX *server = fixture_server(&large, NULL);
+    size_t before = fixture_heap();
+    struct tls_client *client = client_for(&by_name);
+    struct fixture_pair crowd[CROWD];
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_int_equal(fixture_meet(&crowd[i], client, server, FIXTURE_NOW), 0);
+        fill_buffers(&crowd[i]);
+    }
+    size_t taken = fixture_heap() - before;
+    assert_in_range(taken, CROWD * TLS_SESSION_MEMORY / 4, CROWD * TLS_SESSION_MEMORY + TLS_CLIENT_MEMORY);
+    for (size_t i = 0; i < CROWD; i++) {
+        tls_session_close(crowd[i].client);
+        close(crowd[i].descriptor[0]);
+        close(crowd[i].descriptor[1]);
+    }
+    assert_in_range(fixture_heap() - before, 1, TLS_CLIENT_MEMORY);
+    tls_client_free(client);
+    SSL_CTX_free(server);
+    fixture_discard(&large);
+}
+
+/* Shows: W5 */
+void authorities_take_the_memory_they_say(void **state)
+{
+    (void)state;
+    BIO *text = BIO_new(BIO_s_mem());
+    for (int i = 0; i < 100; i++) {
+        struct fixture_certificate another;
+        fixture_issue(&another,
+                      &(struct fixture_wish){.common_name = "another", .basic = "critical,CA:TRUE"});
+        PEM_write_bio_X509(text, another.certificate);
+        fixture_discard(&another);
+    }
+    char *pem;
+    size_t size = (size_t)BIO_get_mem_data(text, &pem);
+    size_t before = fixture_heap();
+    struct tls_trust *many;
+    assert_int_equal(tls_trust_build(span_of((uint8_t *)pem, size), &many), 0);
+    assert_in_range(fixture_heap() - before + size, size, tls_trust_memory(size));
+    tls_trust_free(many);
+    BIO_free(text);
 }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -224,6 +225,7 @@ static int set_up(void **state)
     world.setup = (struct worker_setup){.workers = 1,
                                         .config = &world.config,
                                         .upstream_count = 1,
+                                        .stream_blocks = 256,
                                         .trust = far_end.trust,
                                         .access = world.access,
                                         .connections = world.connections,
@@ -386,6 +388,39 @@ static void bad_sockets_and_identities_are_told(void **state)
     assert_int_equal(open_descriptors(), before);
 }
 
+/* Pages of this process's address space. */
+static size_t address_space(void)
+{
+    unsigned long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Shows: W5, pain 26 */
+static void a_worker_takes_the_memory_it_says(void **state)
+{
+    (void)state;
+    enum { SLACK = 8 << 20, BUFFERS = 64 << 20 };
+    struct config_listen listen = {.udp = true, .tcp = true};
+    world.config.listen = &listen;
+    world.config.listen_count = 1;
+    world.config.limits.pending = 100000;
+    world.config.limits.tcp_connections = 100000;
+    world.setup.stream_blocks = worker_buffers(BUFFERS);
+    struct worker_memory memory = worker_memory(&world.config, 1, 1);
+    size_t told = memory.queries + memory.links + memory.clients + BUFFERS;
+    assert_in_range(told, 200 << 20, 400 << 20);
+    size_t before = address_space();
+    struct worker *worker;
+    assert_int_equal(worker_open(&world.setup, &worker), 0);
+    size_t taken = address_space() - before;
+    worker_close(worker);
+    assert_in_range(taken, told - memory.links - SLACK, told + SLACK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -393,7 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_worker_serves_drains_and_closes_twice), TEST(a_stop_does_not_wait),
         TEST(a_worker_that_never_started_closes),      TEST(a_worker_that_cannot_open_leaves_nothing),
-        TEST(bad_sockets_and_identities_are_told),
+        TEST(bad_sockets_and_identities_are_told),     TEST(a_worker_takes_the_memory_it_says),
     };
     return cmocka_run_group_tests_name("worker", tests, raise_server, raze_server);
 }

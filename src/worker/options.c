@@ -1,0 +1,78 @@
+/* What the floors of a worker are opened with, worked out from the configuration; and what that costs. */
+#include "worker/internal.h"
+
+/* Long signed queries that may wait in all workers together, and in each at least: 64 KiB a query. */
+enum { LONG_MESSAGES = 64, LONG_MESSAGES_LEAST = 8 };
+
+struct upstream_options worker_upstream_options(const struct config *config,
+                                                const struct upstream_server_options *servers, size_t count)
+{
+    return (struct upstream_options){
+        .attempt_timeout = config->upstream.attempt_timeout,
+        .connect_timeout = config->upstream.connect_timeout,
+        .handshake_timeout = config->upstream.handshake_timeout,
+        .refused_retry = config->upstream.refused_retry,
+        .backoff_min = config->upstream.backoff_min,
+        .backoff_max = config->upstream.backoff_max,
+        .handshakes_per_second = (unsigned)config->upstream.handshakes_per_second,
+        .in_flight = (unsigned)config->upstream.in_flight,
+        .links = (unsigned)config->upstream.links,
+        .max_age = config->upstream.max_age,
+        .warm = config->upstream.warm,
+        .servers = servers,
+        .server_count = count,
+    };
+}
+
+struct query_options worker_query_options(const struct config *config, unsigned workers)
+{
+    size_t long_messages = LONG_MESSAGES / workers;
+    return (struct query_options){
+        .query_timeout = config->limits.query_timeout,
+        .pending = (size_t)(config->limits.pending + workers - 1) / workers,
+        .long_messages = long_messages > LONG_MESSAGES_LEAST ? long_messages : LONG_MESSAGES_LEAST,
+        .pending_per_client = (unsigned)config->limits.pending_per_client,
+        .padding_block = (size_t)config->tls.padding,
+        .strip_client_subnet = config->privacy.strip_client_subnet,
+        .log_queries = (enum query_log)config->log.queries,
+    };
+}
+
+struct listen_options worker_listen_options(const struct config *config)
+{
+    return (struct listen_options){
+        .tcp_idle = config->limits.tcp_idle,
+        .tcp_message_timeout = config->limits.tcp_message_timeout,
+        .tcp_write_timeout = config->limits.tcp_write_timeout,
+        .tcp_output = (size_t)config->limits.tcp_output,
+        .tcp_connections = (size_t)config->limits.tcp_connections,
+    };
+}
+
+/* Two clients that take nothing may hold all their limits allow, and the servers still have their share. */
+static size_t least_blocks(const struct config *config)
+{
+    return 4 * (size_t)config->limits.tcp_output / STREAM_BLOCK_SIZE;
+}
+
+struct worker_memory worker_memory(const struct config *config, size_t upstream_count, unsigned workers)
+{
+    struct upstream_options upstream = worker_upstream_options(config, NULL, upstream_count);
+    struct query_options query = worker_query_options(config, workers);
+    struct listen_options listen = worker_listen_options(config);
+    struct worker_memory memory = {
+        .queries = query_hall_memory(&query),
+        .links = upstream_pool_memory(&upstream),
+        .clients = listen_hall_memory(&listen),
+        .buffers_least = stream_shop_memory(least_blocks(config)),
+    };
+    for (size_t i = 0; i < config->listen_count; i++) {
+        memory.clients += config->listen[i].udp ? listen_udp_memory() : 0;
+    }
+    return memory;
+}
+
+size_t worker_buffers(size_t memory)
+{
+    return (memory - stream_shop_memory(0)) / STREAM_BLOCK_SIZE;
+}
