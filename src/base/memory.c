@@ -2,10 +2,17 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/error.h"
+
+/* A mapping has a byte at least. */
+static size_t mapped_size(size_t size)
+{
+    return size > 0 ? size : 1;
+}
 
 int memory_open(size_t size, void **out)
 {
@@ -21,7 +28,7 @@ int memory_open(size_t size, void **out)
 void memory_close(void *memory, size_t size)
 {
     if (memory != NULL) {
-        munmap(memory, size);
+        munmap(memory, mapped_size(size));
     }
 }
 
@@ -42,6 +49,27 @@ int memory_share(size_t size, const char *name, void **out, int *descriptor)
     }
     *out = memory;
     *descriptor = shared;
+    return 0;
+}
+
+int memory_store(struct span bytes, const char *name, int *descriptor)
+{
+    void *memory;
+    int error = memory_share(mapped_size(bytes.size), name, &memory, descriptor);
+    if (error == 0) {
+        memcpy(memory, bytes.data, bytes.size);
+        memory_close(memory, bytes.size);
+    }
+    return error;
+}
+
+int memory_map(int descriptor, size_t size, void **out)
+{
+    void *memory = mmap(NULL, mapped_size(size), PROT_READ, MAP_SHARED, descriptor, 0);
+    if (memory == MAP_FAILED) {
+        return ERROR_MEMORY;
+    }
+    *out = memory;
     return 0;
 }
 

@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+#include "base/bytes.h"
+
 /* A zeroed reservation of at least `size` bytes, aligned to a page. The pages cost nothing until they are
  * touched. The caller closes it. ERROR_MEMORY. */
 int memory_open(size_t size, void **out);
@@ -17,6 +19,13 @@ void memory_close(void *memory, size_t size);
 /* A zeroed mapping that child processes share, without a name in the file system. `descriptor` keeps it alive
  * over an exec; both belong to the caller. ERROR_MEMORY, ERROR_DESCRIPTORS. */
 int memory_share(size_t size, const char *name, void **out, int *descriptor);
+
+/* Puts a copy of the bytes into shared memory that is mapped nowhere, so that it counts for no process until
+ * one maps it. ERROR_MEMORY, ERROR_DESCRIPTORS. */
+int memory_store(struct span bytes, const char *name, int *descriptor);
+
+/* Maps stored bytes to be read, until memory_close. ERROR_MEMORY. */
+int memory_map(int descriptor, size_t size, void **out);
 
 /* Lets go of a shared mapping's descriptor; the mapping itself goes with memory_close. */
 void memory_close_shared(int descriptor);

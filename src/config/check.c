@@ -38,7 +38,13 @@ static int read_whole(int descriptor, uint8_t *out, size_t capacity, size_t *siz
     return ERROR_SPACE;
 }
 
-static const char *ca_refusal(struct span pem)
+static const char *unreadable(int descriptor)
+{
+    uint8_t byte;
+    return read(descriptor, &byte, 1) < 0 ? error_text(error_from_errno(errno)) : NULL;
+}
+
+static const char *no_authorities(struct span pem)
 {
     struct tls_trust *trust;
     int error = tls_trust_build(pem, &trust);
@@ -49,6 +55,16 @@ static const char *ca_refusal(struct span pem)
     return NULL;
 }
 
+static const char *unparsable(int descriptor)
+{
+    size_t size = 0;
+    uint8_t *text = malloc(CA_SIZE_MAX);
+    int error = text == NULL ? ERROR_MEMORY : read_whole(descriptor, text, CA_SIZE_MAX, &size);
+    const char *refusal = error != 0 ? error_text(error) : no_authorities(span_of(text, size));
+    free(text);
+    return refusal;
+}
+
 static void check_ca(struct config_work *work, const char *path, bool parse)
 {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -56,17 +72,10 @@ static void check_ca(struct config_work *work, const char *path, bool parse)
         complain(work, "tls.ca", path, error_text(error_from_errno(errno)));
         return;
     }
-    size_t size = 0;
-    uint8_t *text = malloc(CA_SIZE_MAX);
-    int error = text == NULL ? ERROR_MEMORY : read_whole(descriptor, text, CA_SIZE_MAX, &size);
-    const char *refusal = error != 0 ? error_text(error) : NULL;
-    if (refusal == NULL && parse) {
-        refusal = ca_refusal(span_of(text, size));
-    }
+    const char *refusal = parse ? unparsable(descriptor) : unreadable(descriptor);
     if (refusal != NULL) {
         complain(work, "tls.ca", path, refusal);
     }
-    free(text);
     close(descriptor);
 }
 

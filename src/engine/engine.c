@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/random.h"
 
 #include "event/event.h"
@@ -177,7 +178,14 @@ static int open_log(struct engine *engine)
 
 static int build_trust(struct engine *engine)
 {
-    int error = tls_trust_build(engine->setup->authorities, &engine->trust);
+    size_t size = engine->setup->authorities_size;
+    void *text;
+    int error = memory_map(engine->setup->authorities, size, &text);
+    if (error != 0) {
+        return fail(engine, error, "the authorities");
+    }
+    error = tls_trust_build(span_of(text, size), &engine->trust);
+    memory_close(text, size);
     if (error != 0) {
         snprintf(engine->reason, sizeof engine->reason, "tls.ca: %s: %s", engine->setup->config->tls.ca,
                  error == ERROR_NOT_FOUND ? "holds no certificate"

@@ -29,7 +29,8 @@ struct engine_setup {
     const struct engine_socket *sockets; /* those of one worker side by side, in the order of the workers */
     size_t socket_count;
     struct metrics *metrics;
-    struct span authorities; /* the PEM text of tls.ca */
+    int authorities; /* stored memory: the PEM text of tls.ca */
+    size_t authorities_size;
     int log_descriptor;
     int channel; /* packets from and to the supervising process */
 };

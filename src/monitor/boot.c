@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 
 #include "net/net.h"
 
@@ -18,13 +20,21 @@
 
 static const char default_file[] = "/etc/dnseal/dnseal.yaml";
 
-enum { FILE_MOST = 16 * 1024 * 1024, MEBIBYTE = 1024 * 1024 };
+enum { FILE_MOST = 16 * 1024 * 1024, READ_LEAST = 64 * 1024, MEBIBYTE = 1024 * 1024 };
 
 /* ---- files ---- */
 
+/* Room for the whole file at once where its size is known, and a byte to see its end. */
+static size_t first_capacity(int descriptor)
+{
+    struct stat status;
+    bool is_known = fstat(descriptor, &status) == 0 && status.st_size > 0 && status.st_size < FILE_MOST;
+    return is_known ? (size_t)status.st_size + 1 : READ_LEAST;
+}
+
 static int read_descriptor(int descriptor, char **text, size_t *size)
 {
-    size_t capacity = 64 * 1024, used = 0;
+    size_t capacity = first_capacity(descriptor), used = 0;
     char *buffer = malloc(capacity);
     while (buffer != NULL) {
         ssize_t count = read(descriptor, buffer + used, capacity - used);
@@ -151,7 +161,12 @@ static int open_log(struct boot *boot)
 
 static int read_authorities(struct boot *boot)
 {
-    int error = read_file(boot->config->tls.ca, &boot->authorities, &boot->authorities_size);
+    char *text;
+    int error = read_file(boot->config->tls.ca, &text, &boot->authorities_size);
+    if (error == 0) {
+        error = memory_store(span_of(text, boot->authorities_size), "dnseal-authorities", &boot->authorities);
+    }
+    free(text);
     if (error != 0) {
         complain("tls.ca: %s: cannot be read: %s (on Debian: apt-get install ca-certificates)",
                  boot->config->tls.ca, error_text(error));
@@ -322,7 +337,9 @@ void boot_close(struct boot *boot)
     if (boot->log_descriptor > 0) {
         close(boot->log_descriptor);
     }
-    free(boot->authorities);
+    if (boot->authorities >= 0) {
+        memory_close_shared(boot->authorities);
+    }
     free(boot->file_text);
     config_free(boot->config);
 }

@@ -95,7 +95,7 @@ struct boot {
     struct identity identity;
     char *file_text; /* NULL when there is no file */
     size_t file_size;
-    char *authorities; /* the text of tls.ca */
+    int authorities; /* stored memory: the text of tls.ca; -1 before it is read */
     size_t authorities_size;
     int log_descriptor;
     struct journal journal;

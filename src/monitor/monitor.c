@@ -66,7 +66,7 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
     if (arguments.action == ACTION_VERSION) {
         return print_version();
     }
-    struct boot boot = {.log_descriptor = -1};
+    struct boot boot = {.log_descriptor = -1, .authorities = -1};
     int code = boot_configure(&boot, &arguments, environment) == 0 ? act(&boot, &arguments, environment) : 1;
     boot_close(&boot);
     return code;

@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <linux/close_range.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -16,14 +17,35 @@
 
 #include "monitor/internal.h"
 
+static struct identity identity_of(const struct passwd *entry)
+{
+    return (struct identity){.change = true, .user = entry->pw_uid, .group = entry->pw_gid};
+}
+
 static int find_user(const char *name, struct identity *out)
 {
     struct passwd *entry = getpwnam(name);
     if (entry == NULL) {
         return ERROR_NOT_FOUND;
     }
-    *out = (struct identity){.change = true, .user = entry->pw_uid, .group = entry->pw_gid};
+    *out = identity_of(entry);
     return 0;
+}
+
+/* In the machine's own file alone: a directory service may be out of reach as long as this program, which it
+ * finds its servers with, does not run. */
+static int find_local_user(const char *name, struct identity *out)
+{
+    FILE *file = fopen("/etc/passwd", "re");
+    struct passwd *entry = NULL;
+    while (file != NULL && (entry = fgetpwent(file)) != NULL && strcmp(entry->pw_name, name) != 0) {}
+    if (entry != NULL) {
+        *out = identity_of(entry);
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return entry == NULL ? ERROR_NOT_FOUND : 0;
 }
 
 static int resolve_as_root(const char *user, struct identity *out)
@@ -33,7 +55,8 @@ static int resolve_as_root(const char *user, struct identity *out)
         return 0;
     }
     if (strcmp(user, "auto") == 0) {
-        if (find_user("dnseal", out) == 0 || find_user("nobody", out) == 0) {
+        if (find_local_user("dnseal", out) == 0 || find_local_user("nobody", out) == 0 ||
+            find_user("nobody", out) == 0) {
             return 0;
         }
         complain(

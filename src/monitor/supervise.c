@@ -88,7 +88,7 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
     if (getppid() != monitor) {
         return 1;
     }
-    int *kept = calloc(boot->socket_count + 2, sizeof *kept);
+    int *kept = calloc(boot->socket_count + 3, sizeof *kept);
     if (kept == NULL) {
         return 1;
     }
@@ -97,7 +97,8 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
     }
     kept[boot->socket_count] = channel;
     kept[boot->socket_count + 1] = boot->log_descriptor;
-    privileges_close_other_descriptors(kept, boot->socket_count + 2);
+    kept[boot->socket_count + 2] = boot->authorities;
+    privileges_close_other_descriptors(kept, boot->socket_count + 3);
     free(kept);
     privileges_drop(&boot->identity);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids has cleared it */
@@ -109,7 +110,8 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
         .sockets = boot->sockets,
         .socket_count = boot->socket_count,
         .metrics = boot->metrics,
-        .authorities = span_of(boot->authorities, boot->authorities_size),
+        .authorities = boot->authorities,
+        .authorities_size = boot->authorities_size,
         .log_descriptor = boot->log_descriptor,
         .channel = channel,
     };

@@ -142,6 +142,24 @@ static void test_memory(void **state)
     close(descriptor);
 }
 
+static void test_stored_memory(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"authorities", ""};
+    for (size_t i = 0; i < 2; i++) {
+        int descriptor;
+        void *memory;
+        struct span text = span_text(texts[i]);
+        assert_int_equal(memory_store(text, "test", &descriptor), 0);
+        assert_int_equal(memory_map(descriptor, text.size, &memory), 0);
+        assert_memory_equal(memory, text.data, text.size);
+        memory_close(memory, text.size);
+        memory_close_shared(descriptor);
+    }
+    void *memory;
+    assert_int_equal(memory_map(-1, 10, &memory), ERROR_MEMORY);
+}
+
 static void test_slab(void **state)
 {
     (void)state;
@@ -392,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_writer),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_stored_memory),
         cmocka_unit_test(test_slab),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_random_sources),

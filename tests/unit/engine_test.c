@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 #include "net/net.h"
 
@@ -102,20 +103,24 @@ static void make_setting(struct setting *setting, const char *authorities)
     size_t granted;
     setting->socket.udp = true;
     assert_int_equal(net_udp_bind(&any, true, 65536, &setting->socket.descriptor, &granted), 0);
-    setting->setup = (struct engine_setup){.config = config,
+    int stored;
+    assert_int_equal(memory_store(span_text(authorities), "test", &stored), 0);
+    setting->setup = (struct engine_setup){.authorities = stored,
+                                           .config = config,
                                            .upstream_count = 1,
                                            .workers = 1,
                                            .stream_blocks = 256,
                                            .sockets = &setting->socket,
                                            .socket_count = 1,
                                            .metrics = setting->metrics,
-                                           .authorities = span_text(authorities),
+                                           .authorities_size = strlen(authorities),
                                            .log_descriptor = setting->log[1],
                                            .channel = setting->channel[1]};
 }
 
 static void drop_setting(struct setting *setting)
 {
+    memory_close_shared(setting->setup.authorities);
     if (setting->channel[0] >= 0) {
         net_close(setting->channel[0]);
     }
