@@ -2,6 +2,8 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <link.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -71,6 +73,27 @@ int memory_map(int descriptor, size_t size, void **out)
     }
     *out = memory;
     return 0;
+}
+
+static int forget_segments(struct dl_phdr_info *object, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *segment = &object->dlpi_phdr[i];
+        uintptr_t begin = (object->dlpi_addr + segment->p_vaddr) / page * page;
+        uintptr_t end = object->dlpi_addr + segment->p_vaddr + segment->p_memsz;
+        if (segment->p_type == PT_LOAD && (segment->p_flags & PF_W) == 0) {
+            (void)madvise((void *)begin, end - begin, MADV_DONTNEED); /* read-only: nothing can be lost */
+        }
+    }
+    return 0;
+}
+
+void memory_forget_code(void)
+{
+    dl_iterate_phdr(forget_segments, NULL);
 }
 
 void memory_close_shared(int descriptor)

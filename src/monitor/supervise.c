@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 #include "net/net.h"
 
@@ -73,6 +74,7 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
     letter[size] = '\0';
     if (letter[0] == ENGINE_READY) {
         supervisor->was_ready = true;
+        memory_forget_code(); /* all that is left to do is to wait for a signal */
     } else if (letter[0] == ENGINE_FAILED) {
         complain("%s", letter + 1);
     }

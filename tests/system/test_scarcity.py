@@ -137,6 +137,13 @@ def ask_for_much(program, clients):
 
 # Sanitizers have a heap of their own, far larger than the program's.
 if not is_sanitized():
+    def test_monitor_holds_hardly_any_memory(a, dnseal):
+        """Shows: W5"""
+        program = dnseal(a, workers=1)
+        assert resident(program.process.pid) < 2.5 * MIB
+        assert program.status().total("dnseal_build_info") == 1
+        assert rcode_of(program.udp_raw(query("x.test"))) == 0
+
     def test_memory_stays_within_its_limit(a, dnseal):
         """Shows: W5, pain 26"""
         program = dnseal(a, workers=1, access={"allow": ["127.0.0.0/8", "::1"]},
