@@ -53,6 +53,7 @@ struct tls_session {
     bool proven;   /* the handshake is done and the peer is who it must be */
     bool broken;   /* the library must not be asked to write any more */
     bool drained;  /* the last read wanted more bytes of the socket */
+    bool emptied;  /* the last read of the socket took all that was there */
     size_t idle;   /* bytes of the socket since data came out of them */
     struct tls_failure failure;
 };

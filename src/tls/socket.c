@@ -1,7 +1,9 @@
 /*
  * The library's way to the socket: its own, but for a look at what the bytes are good for. The library goes
  * on reading as long as nothing but tickets and new keys comes; a peer that sends them without end would keep
- * the thread for ever, and is held up here. Used by context.c and session.c.
+ * the thread for ever, and is held up here. And a read that brought less than it asked for has emptied the
+ * socket: the next one is not made, because what comes later is announced anyway. Used by context.c and
+ * session.c.
  */
 #include "tls/internal.h"
 
@@ -21,8 +23,14 @@ static int read_socket(BIO *socket, char *out, int size)
         BIO_set_retry_read(socket);
         return -1;
     }
+    if (session->emptied) {
+        session->emptied = false;
+        BIO_set_retry_read(socket);
+        return -1;
+    }
     int count = session->client->read(socket, out, size);
     session->idle += count > 0 ? (size_t)count : 0;
+    session->emptied = count > 0 && count < size;
     return count;
 }
 

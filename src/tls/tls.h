@@ -115,7 +115,8 @@ enum tls_want tls_session_want(const struct tls_session *session);
 int tls_session_handshake(struct tls_session *session);
 
 /* Bytes read (at most `size`); 0 after the peer's close_notify; ERROR_AGAIN, ERROR_CLOSED (end without
- * close_notify), ERROR_RESET, ERROR_TLS. */
+ * close_notify), ERROR_RESET, ERROR_TLS. ERROR_AGAIN may come before the socket was asked once more: whoever
+ * waits must be told as long as it has bytes, not only when they come. */
 int tls_session_read(struct tls_session *session, uint8_t *out, size_t size);
 
 /* Writes one record of at most TLS_RECORD_MAX bytes. Bytes written; ERROR_AGAIN (give the same bytes again,

@@ -1,6 +1,7 @@
 /* Connections that have met: resumption, bytes, ends. */
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -8,11 +9,27 @@
 
 #include "tls_test.h"
 
+/* Reads as long as the socket announces something, which a loop does. */
+static int read_bytes(struct fixture_pair *pair, uint8_t *out, size_t size)
+{
+    int result;
+    struct pollfd socket = {.fd = pair->descriptor[0], .events = POLLIN};
+    do {
+        result = tls_session_read(pair->client, out, size);
+    } while (result == ERROR_AGAIN && poll(&socket, 1, 0) == 1);
+    return result;
+}
+
+static int read_byte(struct fixture_pair *pair)
+{
+    uint8_t byte;
+    return read_bytes(pair, &byte, 1);
+}
+
 /* Reads whatever waits, so that tickets are taken in. */
 static void take_in(struct fixture_pair *pair)
 {
-    uint8_t byte;
-    assert_int_equal(tls_session_read(pair->client, &byte, 1), ERROR_AGAIN);
+    assert_int_equal(read_byte(pair), ERROR_AGAIN);
     assert_false(tls_session_has_pending(pair->client));
 }
 
@@ -76,11 +93,10 @@ void tickets_of_a_cut_connection_are_good(void **state)
     SSL_CTX_set_num_tickets(server, 1);
     struct tls_client *client = client_for(&by_name);
     struct fixture_pair pair;
-    uint8_t byte;
     assert_int_equal(fixture_meet(&pair, client, server, FIXTURE_NOW), 0);
     take_in(&pair);
     shutdown(pair.descriptor[1], SHUT_WR);
-    assert_int_equal(tls_session_read(pair.client, &byte, 1), ERROR_CLOSED);
+    assert_int_equal(read_byte(&pair), ERROR_CLOSED);
     fixture_part(&pair);
     assert_true(meet_resumed(client, server, FIXTURE_NOW));
     tls_client_free(client);
@@ -134,13 +150,13 @@ void bytes_pass_both_ways(void **state)
     assert_memory_equal(sent, got, sizeof got);
     assert_int_equal(SSL_write(pair.server, "abc", 3), 3);
     assert_int_equal(SSL_write(pair.server, "def", 3), 3);
-    assert_int_equal(tls_session_read(pair.client, got, sizeof got), 3);
+    assert_int_equal(read_bytes(&pair, got, sizeof got), 3);
     assert_true(tls_session_has_pending(pair.client));
-    assert_int_equal(tls_session_read(pair.client, got, sizeof got), 3);
+    assert_int_equal(read_bytes(&pair, got, sizeof got), 3);
     assert_memory_equal(got, "def", 3);
     assert_false(tls_session_has_pending(pair.client));
     SSL_shutdown(pair.server);
-    assert_int_equal(tls_session_read(pair.client, got, sizeof got), 0);
+    assert_int_equal(read_bytes(&pair, got, sizeof got), 0);
     close_pair(&pair, client, server);
 }
 
@@ -182,7 +198,7 @@ void the_ends_are_told_apart(void **state)
     uint8_t byte;
     open_pair(&pair, &client, &server);
     shutdown(pair.descriptor[1], SHUT_WR);
-    assert_int_equal(tls_session_read(pair.client, &byte, 1), ERROR_CLOSED);
+    assert_int_equal(read_bytes(&pair, &byte, 1), ERROR_CLOSED);
     close_pair(&pair, client, server);
 
     open_pair(&pair, &client, &server);
@@ -194,7 +210,7 @@ void the_ends_are_told_apart(void **state)
     take_in(&pair);
     static const uint8_t junk[] = {23, 3, 3, 0, 32, [36] = 1};
     assert_int_equal(send(pair.descriptor[1], junk, sizeof junk, 0), sizeof junk);
-    assert_int_equal(tls_session_read(pair.client, &byte, 1), ERROR_TLS);
+    assert_int_equal(read_bytes(&pair, &byte, 1), ERROR_TLS);
     assert_int_equal(tls_session_failure(pair.client)->reason, TLS_REASON_OTHER);
     close_pair(&pair, client, server);
 }
@@ -211,7 +227,7 @@ void renegotiation_is_not_taken_part_in(void **state)
     assert_int_equal(SSL_renegotiate(pair.server), 1);
     SSL_do_handshake(pair.server);
     uint8_t byte;
-    assert_int_equal(tls_session_read(pair.client, &byte, 1), ERROR_AGAIN);
+    assert_int_equal(read_bytes(&pair, &byte, 1), ERROR_AGAIN);
     assert_int_equal(SSL_read(pair.server, &byte, 1), -1);
     assert_int_equal(ERR_GET_REASON(ERR_get_error()), SSL_R_NO_RENEGOTIATION);
     fixture_part(&pair);
@@ -242,11 +258,11 @@ void a_flood_without_data_ends_the_connection(void **state)
         }
         take_in(&pair);
         assert_int_equal(SSL_write(pair.server, "a", 1), 1);
-        assert_int_equal(tls_session_read(pair.client, &byte, 1), 1);
+        assert_int_equal(read_byte(&pair), 1);
         int result = ERROR_AGAIN;
         for (int i = 0; i < 4000 && result == ERROR_AGAIN; i++) {
             assert_int_equal(send_without_data(pair.server, keys), 1);
-            result = tls_session_read(pair.client, &byte, 1);
+            result = read_bytes(&pair, &byte, 1);
             SSL_read(pair.server, &byte, 1);
         }
         assert_int_equal(result, ERROR_TLS);
@@ -255,15 +271,32 @@ void a_flood_without_data_ends_the_connection(void **state)
     }
 }
 
+void an_emptied_socket_is_not_read_again(void **state)
+{
+    (void)state;
+    struct fixture_pair pair;
+    struct tls_client *client;
+    SSL_CTX *server;
+    uint8_t byte;
+    open_pair(&pair, &client, &server);
+    take_in(&pair);
+    assert_int_equal(SSL_write(pair.server, "a", 1), 1);
+    assert_int_equal(read_byte(&pair), 1);
+    assert_int_equal(SSL_write(pair.server, "b", 1), 1);
+    assert_int_equal(tls_session_read(pair.client, &byte, 1), ERROR_AGAIN); /* without a look at the socket */
+    assert_int_equal(tls_session_read(pair.client, &byte, 1), 1);
+    assert_int_equal(byte, 'b');
+    close_pair(&pair, client, server);
+}
+
 enum { CROWD = 32 };
 
 /* The server's halves share the heap, and go first. */
 static void fill_buffers(struct fixture_pair *pair)
 {
     static const uint8_t record[TLS_RECORD_MAX];
-    uint8_t byte;
     assert_int_equal(SSL_write(pair->server, record, sizeof record), sizeof record);
-    assert_int_equal(tls_session_read(pair->client, &byte, 1), 1);
+    assert_int_equal(read_byte(pair), 1);
     while (tls_session_write(pair->client, record, sizeof record) > 0) {}
     SSL_free(pair->server);
     pair->server = NULL;

@@ -412,6 +412,7 @@ int main(void)
         cmocka_unit_test(a_resumption_ends_with_the_certificates),
         cmocka_unit_test(tickets_of_a_cut_connection_are_good),
         cmocka_unit_test(nothing_is_kept_of_a_refused_server),
+        cmocka_unit_test(an_emptied_socket_is_not_read_again),
         cmocka_unit_test(connections_take_the_memory_they_say),
         cmocka_unit_test(authorities_take_the_memory_they_say),
         cmocka_unit_test(bytes_pass_both_ways),

@@ -27,6 +27,7 @@ void sessions_are_resumed_by_their_own_identity_alone(void **state);
 void a_resumption_ends_with_the_certificates(void **state);
 void tickets_of_a_cut_connection_are_good(void **state);
 void nothing_is_kept_of_a_refused_server(void **state);
+void an_emptied_socket_is_not_read_again(void **state);
 void connections_take_the_memory_they_say(void **state);
 void authorities_take_the_memory_they_say(void **state);
 void bytes_pass_both_ways(void **state);
