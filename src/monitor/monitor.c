@@ -1,6 +1,7 @@
 /* What was asked for on the command line, done. */
 #include "monitor/monitor.h"
 
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -55,6 +56,7 @@ static int act(struct boot *boot, const struct arguments *arguments, char *const
 
 int monitor_run(int argc, char *const *argv, char *const *environment)
 {
+    signal(SIGPIPE, SIG_IGN); /* whoever reads our words may go: that must not end us without one */
     struct arguments arguments;
     if (arguments_read(argc, argv, &arguments) != 0) {
         return 2;

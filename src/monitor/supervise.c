@@ -39,6 +39,7 @@ struct supervisor {
     uint64_t started_at, restart_after;
     bool was_ready; /* some engine has served */
     bool failed_at_start;
+    bool told_why; /* the engine itself said why it cannot start */
     bool stopping;
 };
 
@@ -76,6 +77,7 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
         supervisor->was_ready = true;
         memory_forget_code(); /* all that is left to do is to wait for a signal */
     } else if (letter[0] == ENGINE_FAILED) {
+        supervisor->told_why = true;
         complain("%s", letter + 1);
     }
 }
@@ -160,6 +162,25 @@ static void log_death(struct supervisor *supervisor, int status)
     }
 }
 
+/* An engine that ends before it serves ends the program: never without a word. */
+static void complain_of_start(const struct supervisor *supervisor, int status)
+{
+    if (supervisor->told_why) {
+        return;
+    }
+    if (WIFEXITED(status)) {
+        complain("the engine ended with exit code %d before it served and did not say why: look at the lines "
+                 "above, and whether memory ran out",
+                 WEXITSTATUS(status));
+        return;
+    }
+    complain("the engine was killed by signal %d (%s) before it served: %s", WTERMSIG(status),
+             strsignal(WTERMSIG(status)),
+             WTERMSIG(status) == SIGKILL
+                 ? "somebody sent it, or memory ran out; look at the kernel's log, and start again"
+                 : "look at the lines above; without any, this is a defect: report it (SECURITY.md)");
+}
+
 static void on_restart(struct event_timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, restart);
@@ -191,6 +212,7 @@ static void on_engine_gone(struct supervisor *supervisor, int status)
     if (supervisor->stopping) {
         event_loop_stop(supervisor->loop);
     } else if (!supervisor->was_ready) {
+        complain_of_start(supervisor, status);
         supervisor->failed_at_start = true;
         event_loop_stop(supervisor->loop);
     } else {
@@ -397,7 +419,6 @@ static void raise_descriptor_limit(void)
 int supervise(struct boot *boot)
 {
     struct supervisor supervisor = {.boot = boot, .channel.ready = on_letter};
-    signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
     if (event_loop_open(&supervisor.loop) != 0 || open_signals(&supervisor) != 0) {
         complain("the event loop cannot be opened");

@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 import stat
+import subprocess
 import time
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 import scripts
 import wire
 from clients import Flow, Tcp, family_of, udp_socket
-from program import cpu_seconds, run, scaled
+from program import BINARY, clean_environment, cpu_seconds, run, scaled
 
 
 def begin_in_flight(program, upstream, count):
@@ -133,6 +134,30 @@ def test_engine_that_keeps_dying(dnseal, a):
         assert program.wait_event("engine_died", scaled(2), count=turn + 1) is not None
         assert program.wait_event("ready", scaled(10), count=turn + 2) is not None
     assert program.query_udp("after.test", timeout=8).rcode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGABRT])
+def test_engine_that_dies_before_it_serves(dnseal, a, authority, tmp_path, number):
+    """Shows: P01, I10"""
+    slow = tmp_path / "slow.pem"  # reading so many takes longer than finding the engine
+    slow.write_text(pathlib.Path(authority.ca).read_text() * 10000)
+    program = dnseal(a, ready=False, tls={"ca": str(slow)})
+    end = time.monotonic() + scaled(10)
+    while not program.engines() and time.monotonic() < end:
+        time.sleep(0.005)
+    os.kill(program.engines()[0], number)
+    assert program.wait(5) == 1
+    assert "killed by signal %d " % number in program.text() and "before it served" in program.text()
+
+
+def test_start_without_a_reader_of_the_words(tmp_path):
+    """Shows: P01, P02"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([BINARY, "-c", str(tmp_path / "nowhere.yaml")], stderr=writer, stdout=writer,
+                          env=clean_environment(), timeout=scaled(10))
+    os.close(writer)
+    assert done.returncode == 1
 
 
 def status_of(pid):
