@@ -76,11 +76,12 @@ struct journal {
     uint8_t *ring;
 };
 
+/* Takes SIGALRM for itself. */
 int journal_open(struct journal *journal, enum log_level level, enum log_format format, int descriptor);
 void journal_close(struct journal *journal);
 
-/* Ends the open event and writes it. A descriptor that would block loses the line: the monitor never waits.
- */
+/* Ends the open event and writes it. A descriptor that would block loses the line, or the end of it: the
+ * monitor waits 10 ms at most. */
 void journal_end(struct journal *journal);
 
 /* ---- boot.c ---- */

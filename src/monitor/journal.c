@@ -1,5 +1,12 @@
-/* The monitor's own log lines: few, written where they arise, and never waited for. */
+/*
+ * The monitor's own log lines: few, written where they arise, and never waited for. The descriptor is shared
+ * with others (the engine, whoever started the program), so it cannot be made non-blocking, and it cannot be
+ * opened anew either where it is a socket or another user's. A write that blocks all the same is therefore
+ * interrupted by a timer, which works with every kind of descriptor.
+ */
 #include <poll.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -7,7 +14,40 @@
 
 #include "monitor/internal.h"
 
-enum { RING_SIZE = 4096 };
+enum { RING_SIZE = 4096, PATIENCE_US = 10 * 1000 };
+
+static void interrupt(int number)
+{
+    (void)number;
+}
+
+/* A call that blocks is to end with EINTR, so it must not be restarted. */
+static void catch_alarm(void)
+{
+    struct sigaction action = {.sa_handler = interrupt};
+    sigaction(SIGALRM, &action, NULL);
+}
+
+/* The alarm repeats, so that one which comes before the write blocks is followed by another. */
+static void set_alarm(suseconds_t microseconds)
+{
+    struct itimerval time = {.it_interval.tv_usec = microseconds, .it_value.tv_usec = microseconds};
+    setitimer(ITIMER_REAL, &time, NULL);
+}
+
+/* A full disk, a closed pipe, a reader that stopped: the engine counts what the log loses, this line is not
+ * worth a stop. Asking first saves the patience in the common case; between the answer and the write another
+ * process may have filled the pipe, and a terminal may have room for a part of the line only. */
+static void write_line(int descriptor, const char *line, size_t size)
+{
+    struct pollfd ready = {.fd = descriptor, .events = POLLOUT};
+    if (poll(&ready, 1, 0) == 1) {
+        set_alarm(PATIENCE_US);
+        ssize_t written = write(descriptor, line, size);
+        set_alarm(0);
+        (void)written;
+    }
+}
 
 int journal_open(struct journal *journal, enum log_level level, enum log_format format, int descriptor)
 {
@@ -19,6 +59,7 @@ int journal_open(struct journal *journal, enum log_level level, enum log_format 
     journal->ring = ring;
     journal->format = format;
     journal->descriptor = descriptor;
+    catch_alarm();
     log_init(&journal->log, level, ring, RING_SIZE);
     return 0;
 }
@@ -34,10 +75,7 @@ void journal_end(struct journal *journal)
     log_end(&journal->log, clock_wall());
     char line[LOG_LINE_MAX];
     size_t size = log_take(&journal->log, journal->format, line);
-    struct pollfd ready = {.fd = journal->descriptor, .events = POLLOUT};
-    if (size > 0 && poll(&ready, 1, 0) == 1 && write(journal->descriptor, line, size) < 0) {
-        /* A full disk or a closed pipe: the engine counts what the log loses, this line is not worth a stop.
-         */
-        return;
+    if (size > 0) {
+        write_line(journal->descriptor, line, size);
     }
 }

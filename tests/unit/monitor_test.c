@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -257,6 +258,38 @@ static void a_journal_never_waits_for_a_full_pipe(void **state)
     close(ends[1]);
 }
 
+/* A terminal whose reader has stopped says that it can be written to while there is room for less than a
+ * line: as with a pipe that another process fills in between, asking first does not help. Were it waited for,
+ * this test would never end.
+ * Shows: O06 */
+static void a_journal_never_waits_for_a_descriptor_that_promised_room(void **state)
+{
+    (void)state;
+    int master = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(master >= 0 && grantpt(master) == 0 && unlockpt(master) == 0);
+    int terminal = open(ptsname(master), O_RDWR | O_NOCTTY | O_NONBLOCK);
+    assert_true(terminal >= 0);
+    struct termios raw;
+    char bytes[64] = "";
+    struct pollfd ready = {.fd = terminal, .events = POLLOUT};
+    assert_int_equal(tcgetattr(terminal, &raw), 0);
+    cfmakeraw(&raw);
+    assert_int_equal(tcsetattr(terminal, TCSANOW, &raw), 0);
+    while (write(terminal, bytes, sizeof bytes) > 0) {}
+    assert_int_equal(fcntl(terminal, F_SETFL, O_RDWR), 0);
+    for (unsigned i = 0; poll(&ready, 1, 10) == 0; i++) {
+        assert_true(i < 1000 && read(master, bytes, 1) == 1);
+    }
+    struct journal journal;
+    assert_int_equal(journal_open(&journal, LOG_INFO, LOG_FORMAT_TEXT, terminal), 0);
+    say(&journal, 1);
+    say(&journal, 2);
+    assert_int_equal(read(master, bytes, 1), 1);
+    journal_close(&journal);
+    close(terminal);
+    close(master);
+}
+
 /* ---- the control socket ---- */
 
 struct room {
@@ -420,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_user_that_is_none_is_refused),
         cmocka_unit_test(a_journal_line_is_written_at_once),
         cmocka_unit_test(a_journal_never_waits_for_a_full_pipe),
+        cmocka_unit_test(a_journal_never_waits_for_a_descriptor_that_promised_room),
         cmocka_unit_test(a_command_is_answered),
         cmocka_unit_test(the_longest_answer_arrives_whole),
         cmocka_unit_test(garbage_and_silence_hurt_nobody),
