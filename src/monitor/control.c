@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 #include "net/net.h"
@@ -17,6 +18,9 @@
 #include "monitor/internal.h"
 
 enum { COMMAND_SIZE = 256, PACKET_SIZE = 16 * 1024, ANSWER_MOST = 4 * 1024 * 1024, PATIENCE_MS = 5000 };
+
+/* Until accepting is tried again after descriptors ran out. */
+#define ACCEPT_PAUSE (100 * CLOCK_MILLISECOND)
 
 struct head {
     uint32_t size;
@@ -33,7 +37,8 @@ struct control {
     struct boot *boot;
     struct event_loop *loop;
     struct event_watch watch, client; /* one client at a time */
-    struct text answer;               /* to it, while it is on its way */
+    struct event_timer pause;
+    struct text answer; /* to it, while it is on its way */
     size_t sent;
     char *path;
 };
@@ -122,13 +127,29 @@ static void on_client_ready(struct event_watch *watch, unsigned readiness)
     }
 }
 
+/* The socket stays ready while nobody can be taken in: without a pause the loop would spin. */
+static void pause_accepting(struct control *control)
+{
+    event_watch_change(&control->watch, 0);
+    event_timer_set(control->loop, &control->pause, event_now(control->loop) + ACCEPT_PAUSE);
+}
+
+static void on_pause_over(struct event_timer *timer)
+{
+    event_watch_change(&container_of(timer, struct control, pause)->watch, EVENT_READ);
+}
+
 /* A new client takes the place of one that says nothing, or takes nothing. */
 static void on_client(struct event_watch *watch, unsigned readiness)
 {
     (void)readiness;
     struct control *control = container_of(watch, struct control, watch);
     int descriptor;
-    if (net_local_accept(watch->descriptor, &descriptor) != 0) {
+    int error = net_local_accept(watch->descriptor, &descriptor);
+    if (error == ERROR_DESCRIPTORS || error == ERROR_MEMORY) {
+        pause_accepting(control);
+    }
+    if (error != 0) {
         return;
     }
     drop_client(control);
@@ -195,6 +216,7 @@ int control_open(struct boot *boot, struct event_loop *loop, struct control **ou
         return ERROR_MEMORY;
     }
     *control = (struct control){.boot = boot, .loop = loop, .path = strdup(path), .watch.ready = on_client};
+    event_timer_init(&control->pause, on_pause_over);
     error = event_watch_add(loop, &control->watch, descriptor, EVENT_READ);
     if (error != 0) {
         net_close(descriptor);
@@ -212,6 +234,7 @@ void control_close(struct control *control)
         return;
     }
     drop_client(control);
+    event_timer_clear(&control->pause);
     int descriptor = control->watch.descriptor;
     event_watch_remove(&control->watch);
     net_close(descriptor);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -410,6 +411,44 @@ static void garbage_and_silence_hurt_nobody(void **state)
     close_control(&room);
 }
 
+/* Turns of the loop in a fifth of a second. */
+static unsigned count_turns(struct event_loop *loop)
+{
+    unsigned turns = 0;
+    for (uint64_t end = clock_monotonic() + CLOCK_SECOND / 5; clock_monotonic() < end; turns++) {
+        event_loop_turn(loop, CLOCK_SECOND / 5);
+    }
+    return turns;
+}
+
+/* Without a descriptor nobody can be taken in; the loop must not spin on it, and the client is served later.
+ * Shows: O03 */
+static void without_descriptors_it_waits(void **state)
+{
+    (void)state;
+    struct room room = {.path = "/tmp/dnseal-control-few.socket"};
+    room.boot.config = &room.config;
+    room.config.control.socket = room.path;
+    assert_int_equal(event_loop_open(&room.loop), 0);
+    assert_int_equal(control_open(&room.boot, room.loop, &room.control), 0);
+    int client;
+    assert_int_equal(net_local_connect(room.path, &client), 0);
+    assert_int_equal(net_local_send(client, span_text("garbage"), -1), 0);
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit few = {.rlim_cur = 0, .rlim_max = before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    unsigned turns = count_turns(room.loop);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_in_range(turns, 1, 10);
+    count_turns(room.loop);
+    struct pollfd ready = {.fd = client, .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, 0), 1);
+    net_close(client);
+    control_close(room.control);
+    event_loop_close(room.loop);
+}
+
 static void without_a_program_the_command_says_so(void **state)
 {
     (void)state;
@@ -457,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_command_is_answered),
         cmocka_unit_test(the_longest_answer_arrives_whole),
         cmocka_unit_test(garbage_and_silence_hurt_nobody),
+        cmocka_unit_test(without_descriptors_it_waits),
         cmocka_unit_test(without_a_program_the_command_says_so),
         cmocka_unit_test(a_path_that_cannot_be_had_refuses),
     };
