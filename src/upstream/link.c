@@ -260,12 +260,12 @@ static void on_opened(struct stream *stream)
 }
 
 /* An answer to another question than the one that went out under its id: nothing on this link can be trusted
- * to belong together any more. */
+ * to belong together any more. It is no sign of life: a server that always does so costs a handshake a
+ * question, and is a failing one. */
 static void on_mismatch(struct upstream_link *link)
 {
     upstream_count(link->server, METRICS_UPSTREAM_MISMATCH);
-    upstream_count(link->server, METRICS_UPSTREAM_CLOSES_MISMATCH);
-    link_lost(link, "mismatch");
+    established_lost(link, ERROR_INVALID, "mismatch");
 }
 
 static void on_answer(struct upstream_link *link, struct upstream_slot *slot, const struct dns_answer *answer)
@@ -322,14 +322,17 @@ static void on_message(struct stream *stream, struct span message)
         on_stray(link);
         return;
     }
+    bool malformed = error != 0 || (slot->attempt != NULL && is_unasked(&answer, slot->attempt->ask));
+    if (!malformed && slot->attempt != NULL && !dns_answer_matches(&answer, slot->attempt->ask->question)) {
+        on_mismatch(link);
+        return;
+    }
     note_life(link);
     if (slot->attempt == NULL) {
         upstream_count(link->server, METRICS_UPSTREAM_LATE);
         free_slot(link, (uint16_t)(slot - link->slots));
-    } else if (error != 0 || is_unasked(&answer, slot->attempt->ask)) {
+    } else if (malformed) {
         upstream_attempt_malformed(slot->attempt);
-    } else if (!dns_answer_matches(&answer, slot->attempt->ask->question)) {
-        on_mismatch(link);
     } else {
         on_answer(link, slot, &answer);
     }
