@@ -84,7 +84,9 @@ static const struct config_option options[] = {
      .least = MILLISECONDS(100),
      .most = MINUTES(5),
      .description =
-         "A client's TCP connection that takes nothing of what waits for it is closed after this time."},
+         "A client's TCP connection that takes nothing of what waits for it is closed after this time, and "
+         "one "
+         "that takes so little that what waited at one moment has not left after three times this."},
     {.path = "limits.tcp_output",
      FIELD(limits.tcp_output, SIZE),
      .default_text = "256KiB",

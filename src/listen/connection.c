@@ -8,6 +8,11 @@
 
 #include "listen/internal.h"
 
+/* Times the write timeout in which all that waited at one moment must have left. Whoever asks a resolver has
+ * given up long before (30 s by default), and a client of 40 kbit/s that let half of tcp_output pile up is in
+ * time. */
+enum { BACKLOG_TIMEOUTS = 3 };
+
 static struct listen_connection *connection_of(struct stream *stream)
 {
     return container_of(stream, struct listen_connection, stream);
@@ -61,6 +66,17 @@ struct deadline {
     enum metrics_meter reason;
 };
 
+/* Not a byte taken for the write timeout, or too few: a byte now and then must not keep what waits for ever.
+ */
+static uint64_t write_deadline(const struct listen_connection *connection)
+{
+    const struct stream *stream = &connection->stream;
+    uint64_t timeout = connection->hall->options.tcp_write_timeout;
+    return stream->blocked_at == 0
+               ? UINT64_MAX
+               : sooner(stream->blocked_at + timeout, stream->marked_at + BACKLOG_TIMEOUTS * timeout);
+}
+
 static struct deadline nearest_deadline(const struct listen_connection *connection)
 {
     const struct listen_options *options = &connection->hall->options;
@@ -68,14 +84,13 @@ static struct deadline nearest_deadline(const struct listen_connection *connecti
     if (is_idle(connection) && connection->stream.partial_at == 0) {
         nearest.at = connection->active_at + options->tcp_idle;
     }
-    uint64_t partial_at = connection->stream.partial_at, blocked_at = connection->stream.blocked_at;
+    uint64_t partial_at = connection->stream.partial_at, write_at = write_deadline(connection);
     if (partial_at != 0 && partial_at + options->tcp_message_timeout < nearest.at) {
         nearest =
             (struct deadline){partial_at + options->tcp_message_timeout, METRICS_TCP_CLOSES_MESSAGE_TIMEOUT};
     }
-    if (blocked_at != 0 && blocked_at + options->tcp_write_timeout < nearest.at) {
-        nearest =
-            (struct deadline){blocked_at + options->tcp_write_timeout, METRICS_TCP_CLOSES_WRITE_TIMEOUT};
+    if (write_at < nearest.at) {
+        nearest = (struct deadline){write_at, METRICS_TCP_CLOSES_WRITE_TIMEOUT};
     }
     return nearest;
 }

@@ -43,6 +43,9 @@ void stream_take_input(struct stream *stream);
 
 /* ---- output.c ---- */
 
+/* All that waits now is what must leave next. Does nothing while something of the last mark waits. */
+void stream_mark_output(struct stream *stream);
+
 /* Writes what the peer takes at once. 0 or the error that ends the stream. Calls nobody. */
 int stream_write_output(struct stream *stream);
 

@@ -11,10 +11,20 @@
 
 enum { PARTS_MAX = 64 };
 
+void stream_mark_output(struct stream *stream)
+{
+    if (stream->marked_size == 0) {
+        stream->marked_size = stream->output_size;
+        stream->marked_at = stream->output_size > 0 ? event_now(stream->shop->loop) : 0;
+    }
+}
+
 static void note_written(struct stream *stream, size_t size)
 {
     stream_blocks_drop(stream->shop, &stream->output, size);
     stream->output_size -= size;
+    stream->marked_size -= size < stream->marked_size ? size : stream->marked_size;
+    stream_mark_output(stream);
     stream->records++;
     stream->written_at = event_now(stream->shop->loop);
     stream->blocked_at = stream->output_size > 0 ? event_now(stream->shop->loop) : 0;

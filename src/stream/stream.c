@@ -301,6 +301,7 @@ int stream_send(struct stream *stream, struct span message)
         return error;
     }
     stream->output_size += size;
+    stream_mark_output(stream);
     if (stream->blocked_at == 0) {
         stream->blocked_at = event_now(stream->shop->loop);
     }

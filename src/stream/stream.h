@@ -81,6 +81,8 @@ struct stream {
     uint64_t read_at;    /* when the last byte was read */
     uint64_t partial_at; /* when the first byte of an unfinished message came, 0 when there is none */
     uint64_t blocked_at; /* since when the peer has not taken a byte of waiting output, 0 when none waits */
+    size_t marked_size;  /* of all that waited at one moment, what still waits; then a new mark is set */
+    uint64_t marked_at;  /* that moment, 0 when nothing waits */
     uint64_t written_at; /* when bytes were last handed to the kernel */
     uint64_t records;    /* writes that carried data: over TLS, records */
 };

@@ -75,6 +75,7 @@ struct fake_connection {
     struct fake_bytes out;    /* what the far end has taken */
     struct fake_bytes unsent; /* what waits until the far end takes more */
     bool reads;               /* the far end takes what comes */
+    size_t takes;             /* so many bytes more, although it does not read */
 };
 
 enum { FAKE_UDP = 3, FAKE_TCP = 4, FAKE_FIRST_CONNECTION = 16, FAKE_SERVERS_MAX = 8 };

@@ -149,7 +149,7 @@ static unsigned connection_readiness(const struct fake_connection *connection)
         return connection->fate != FAKE_SILENT ? EVENT_WRITE : 0;
     }
     unsigned read = connection->end != 0 || (connection->in.size > 0 && !connection->looked) ? EVENT_READ : 0;
-    return read | (connection->reads ? EVENT_WRITE : 0);
+    return read | (connection->reads || connection->takes > 0 ? EVENT_WRITE : 0);
 }
 
 unsigned fake_net_readiness(int descriptor)

@@ -147,17 +147,33 @@ static void become_ready(struct event_watch *watch, unsigned readiness)
 
 /* ---- output ---- */
 
+/* All that waits now is what must leave next. */
+static void mark_output(struct stream *stream)
+{
+    if (stream->marked_size == 0) {
+        stream->marked_size = stream->output_size;
+        stream->marked_at = stream->output_size > 0 ? event_now(stream->shop->loop) : 0;
+    }
+}
+
 static void write_output(struct stream *stream)
 {
     struct fake_connection *connection = connection_of(stream);
-    stream->want_write = stream->output_size > 0 && !connection->reads;
-    if (stream->output_size == 0 || !connection->reads) {
+    size_t size = stream->output_size;
+    if (!connection->reads && connection->takes < size) {
+        size = connection->takes;
+    }
+    stream->want_write = stream->output_size > size;
+    if (size == 0) {
         return;
     }
-    fake_bytes_append(&connection->out, span_of(connection->unsent.data, connection->unsent.size));
-    fake_bytes_drop(&connection->unsent, connection->unsent.size);
-    stream->output_size = 0;
-    stream->blocked_at = 0;
+    connection->takes -= connection->reads ? 0 : size;
+    fake_bytes_append(&connection->out, span_of(connection->unsent.data, size));
+    fake_bytes_drop(&connection->unsent, size);
+    stream->output_size -= size;
+    stream->marked_size -= size < stream->marked_size ? size : stream->marked_size;
+    mark_output(stream);
+    stream->blocked_at = stream->output_size > 0 ? event_now(stream->shop->loop) : 0;
     stream->records++;
     stream->written_at = event_now(stream->shop->loop);
 }
@@ -280,6 +296,7 @@ int stream_send(struct stream *stream, struct span message)
     fake_bytes_append(&connection->unsent, span_of(length, sizeof length));
     fake_bytes_append(&connection->unsent, message);
     stream->output_size += size;
+    mark_output(stream);
     if (stream->blocked_at == 0) {
         stream->blocked_at = event_now(stream->shop->loop);
     }

@@ -367,6 +367,8 @@ static bool handles_connection(struct client *client, struct words *words)
         connection_of(client)->reads = false;
     } else if (words_take(words, "reads again")) {
         connection_of(client)->reads = true;
+    } else if (words_take(words, "takes")) {
+        connection_of(client)->takes = words_number(words);
     } else if (words_take(words, "is closed")) {
         expect("closed", 1, client->connection != NULL && client->connection->closed);
     } else if (words_take(words, "is connected")) {

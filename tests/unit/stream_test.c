@@ -348,18 +348,31 @@ static void a_slow_reader_is_noticed(void **state)
     assert_int_equal(stream_send(&watched.stream, span_of(buffer, 60000)), 0);
     turn(1);
     assert_true(watched.stream.output_size > 0);
-    uint64_t since = watched.stream.blocked_at;
+    uint64_t since = watched.stream.blocked_at, marked_at = watched.stream.marked_at;
     assert_int_not_equal(since, 0);
+    assert_int_not_equal(marked_at, 0);
+    assert_int_equal(watched.stream.marked_size, watched.stream.output_size);
+    size_t marked = watched.stream.marked_size;
+    assert_int_equal(stream_send(&watched.stream, span_of(buffer, 1000)), 0);
+    assert_int_equal(watched.stream.marked_size, marked);
     turn(3);
     assert_int_equal(watched.stream.blocked_at, since);
     size_t got = 0;
-    for (unsigned i = 0; i < 1000 && got < 60002; i++) {
+    for (unsigned i = 0; i < 1000 && got < 61004; i++) {
         got += drain(peer, buffer + got, sizeof buffer - got);
         turn(1);
+        /* The mark stays until all that waited with it has left, and the next one tells of the rest. */
+        if (watched.stream.output_size > 1002) {
+            assert_int_equal(watched.stream.marked_at, marked_at);
+            assert_int_equal(watched.stream.marked_size, watched.stream.output_size - 1002);
+        } else if (watched.stream.output_size > 0) {
+            assert_true(watched.stream.marked_at > marked_at);
+        }
         assert_true(watched.stream.output_size == 0 || watched.stream.blocked_at > since);
     }
-    assert_int_equal(got, 60002);
+    assert_int_equal(got, 61004);
     assert_int_equal(watched.stream.blocked_at, 0);
+    assert_int_equal(watched.stream.marked_at, 0);
     stream_close(&watched.stream);
     close(peer);
 }
