@@ -81,6 +81,9 @@ static struct deadline nearest_deadline(const struct listen_connection *connecti
 {
     const struct listen_options *options = &connection->hall->options;
     struct deadline nearest = {.at = UINT64_MAX, .reason = METRICS_TCP_CLOSES_IDLE};
+    if (connection->overfull) {
+        return (struct deadline){0, METRICS_TCP_CLOSES_OUTPUT};
+    }
     if (is_idle(connection) && connection->stream.partial_at == 0) {
         nearest.at = connection->active_at + options->tcp_idle;
     }
@@ -159,7 +162,7 @@ static void on_closed(struct stream *stream, int error)
 static void on_drained(struct stream *stream)
 {
     struct listen_connection *connection = connection_of(stream);
-    if (!close_when_done(connection)) {
+    if (!connection->overfull && !close_when_done(connection)) {
         stream_resume(stream);
     }
 }
@@ -171,12 +174,26 @@ static const struct stream_handler connection_handler = {
     .drained = on_drained,
 };
 
+/* An answer is lost, and the client would wait for it in vain: a closed connection tells it to ask anew (RFC
+ * 7766, 6.2.4). The timer closes, since whoever replies still works with the door. */
+static void give_up(struct listen_connection *connection)
+{
+    struct event_loop *loop = connection->hall->around.loop;
+    connection->overfull = true;
+    stream_pause(&connection->stream);
+    event_timer_set(loop, &connection->timer, event_now(loop));
+}
+
 static void on_reply(struct query_door *door, const struct net_peer *peer, struct span message)
 {
     (void)peer;
     struct listen_connection *connection = container_of(door, struct listen_connection, door);
-    if (stream_send(&connection->stream, message) != 0) {
+    int error = connection->overfull ? ERROR_EXHAUSTED : stream_send(&connection->stream, message);
+    if (error != 0) {
         metrics_add(&connection->hall->around.metrics->meter[METRICS_DROPPED_OUTPUT], 1);
+        if (error == ERROR_EXHAUSTED) { /* else the stream is dead and will say so itself */
+            give_up(connection);
+        }
         return;
     }
     touch(connection);

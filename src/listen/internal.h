@@ -35,6 +35,7 @@ struct listen_connection {
     struct event_timer timer;
     uint64_t active_at; /* last message or answer */
     bool ended;         /* the client will send nothing more */
+    bool overfull;      /* an answer found no room */
 };
 
 struct listen_hall {

@@ -70,6 +70,7 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(TCP_CLOSES_IDLE, TCP_CLOSES, "transport=\"tcp\",reason=\"idle\"")                       \
     X(TCP_CLOSES_MESSAGE_TIMEOUT, TCP_CLOSES, "transport=\"tcp\",reason=\"message_timeout\"") \
     X(TCP_CLOSES_WRITE_TIMEOUT, TCP_CLOSES, "transport=\"tcp\",reason=\"write_timeout\"")     \
+    X(TCP_CLOSES_OUTPUT, TCP_CLOSES, "transport=\"tcp\",reason=\"output\"")                   \
     X(TCP_CLOSES_LIMIT, TCP_CLOSES, "transport=\"tcp\",reason=\"limit\"")                     \
     X(TCP_CLOSES_CLIENT_LIMIT, TCP_CLOSES, "transport=\"tcp\",reason=\"client_limit\"")       \
     X(TCP_CLOSES_PRESSURE, TCP_CLOSES, "transport=\"tcp\",reason=\"pressure\"")               \

@@ -283,12 +283,9 @@ void stream_limit_output(struct stream *stream, size_t bytes)
     stream->output_limit = bytes;
 }
 
-int stream_send(struct stream *stream, struct span message)
+/* All of it or nothing. */
+static int queue(struct stream *stream, struct span message)
 {
-    assert(message.size >= DNS_HEADER_SIZE && message.size <= UINT16_MAX);
-    if (stream->state == STREAM_CLOSED || stream->error) {
-        return ERROR_CLOSED;
-    }
     uint8_t length[2];
     bytes_put_u16(length, (uint16_t)message.size);
     const struct span parts[] = {span_of(length, sizeof length), message};
@@ -297,10 +294,37 @@ int stream_send(struct stream *stream, struct span message)
         return ERROR_EXHAUSTED;
     }
     int error = stream_blocks_append(stream, &stream->output, parts, 2);
+    if (error == 0) {
+        stream->output_size += size;
+    }
+    return error;
+}
+
+/* What waits for the end of the turn may leave now; an error is found again, and told, at the end of the
+ * turn. */
+static bool make_room(struct stream *stream)
+{
+    size_t before = stream->output_size;
+    if (stream->state != STREAM_OPEN || stream->want_write || before == 0) {
+        return false;
+    }
+    event_after_add(stream->shop->loop, &stream->flush);
+    return stream_write_output(stream) == 0 && stream->output_size < before;
+}
+
+int stream_send(struct stream *stream, struct span message)
+{
+    assert(message.size >= DNS_HEADER_SIZE && message.size <= UINT16_MAX);
+    if (stream->state == STREAM_CLOSED || stream->error) {
+        return ERROR_CLOSED;
+    }
+    int error = queue(stream, message);
+    if (error == ERROR_EXHAUSTED && make_room(stream)) {
+        error = queue(stream, message);
+    }
     if (error) {
         return error;
     }
-    stream->output_size += size;
     stream_mark_output(stream);
     if (stream->blocked_at == 0) {
         stream->blocked_at = event_now(stream->shop->loop);

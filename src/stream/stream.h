@@ -99,9 +99,9 @@ int stream_accept(struct stream *stream, struct stream_shop *shop, int descripto
 /* Most bytes that may wait for the peer; 64 KiB + 2 and nothing else until it is set. */
 void stream_limit_output(struct stream *stream, size_t bytes);
 
-/* Queues one message of 12 to 65,535 bytes with its length; it leaves at the end of the turn, or once
- * connected. ERROR_EXHAUSTED when the stream's limit or the shop's blocks are used up: nothing of it is
- * queued. ERROR_CLOSED when the stream is dead. */
+/* Queues one message of 12 to 65,535 bytes with its length; it leaves at the end of the turn (sooner where
+ * room is needed), or once connected. ERROR_EXHAUSTED when the stream's limit or the shop's blocks are used
+ * up and the peer does not take what waits: nothing of it is queued. ERROR_CLOSED when the stream is dead. */
 int stream_send(struct stream *stream, struct span message);
 
 /* While paused nothing is read; messages already in hand are delivered at the resume. */

@@ -287,6 +287,9 @@ int stream_send(struct stream *stream, struct span message)
         return ERROR_CLOSED;
     }
     size_t size = message.size + 2;
+    if (size + stream->output_size > stream->output_limit && stream->state == OPEN) {
+        write_output(stream);
+    }
     if (stream->output_size > stream->output_limit || size > stream->output_limit - stream->output_size) {
         return ERROR_EXHAUSTED;
     }

@@ -165,6 +165,17 @@ static void push(int descriptor, const uint8_t *bytes, size_t size)
     assert_int_equal(send(descriptor, bytes, size, MSG_NOSIGNAL), size);
 }
 
+/* Fills what the kernel keeps for the peer, so that the stream can write nothing. */
+static size_t stuff(const struct watched *watched)
+{
+    ssize_t count;
+    size_t total = 0;
+    while ((count = send(watched->stream.descriptor, buffer, 4096, MSG_DONTWAIT)) > 0) {
+        total += (size_t)count;
+    }
+    return total;
+}
+
 /* Shows: RFC1035-4.2.2 */
 static void frames_are_cut_at_every_byte(void **state)
 {
@@ -277,6 +288,7 @@ static void output_is_bounded(void **state)
     (void)state;
     struct watched watched = {0};
     int peer = accept_pair(&watched);
+    size_t stuffed = stuff(&watched);
     make_message(buffer, 500);
     stream_limit_output(&watched.stream, 2000);
     for (unsigned i = 0; i < 3; i++) {
@@ -285,11 +297,32 @@ static void output_is_bounded(void **state)
     assert_int_equal(stream_send(&watched.stream, span_of(buffer, 500)), ERROR_EXHAUSTED);
     assert_int_equal(watched.stream.output_size, 3 * 502);
     assert_int_equal(stream_send(&watched.stream, span_of(buffer, 492)), 0);
-    turn(1);
+    while (stuffed > 0) {
+        stuffed -= drain(peer, buffer, stuffed < sizeof buffer ? stuffed : sizeof buffer);
+    }
+    turn(2);
     assert_int_equal(watched.stream.output_size, 0);
     assert_int_equal(watched.stream.records, 1);
     assert_int_equal(watched.stream.blocked_at, 0);
     assert_int_equal(drain(peer, buffer, sizeof buffer), 2000);
+    stream_close(&watched.stream);
+    close(peer);
+}
+
+static void what_has_no_room_makes_room(void **state)
+{
+    (void)state;
+    struct watched watched = {0};
+    int peer = accept_pair(&watched);
+    stream_limit_output(&watched.stream, 30000);
+    for (unsigned i = 0; i < 4; i++) {
+        make_message(buffer, 20000);
+        assert_int_equal(stream_send(&watched.stream, span_of(buffer, 20000)), 0);
+        assert_int_equal(watched.stream.output_size, 20002);
+        assert_int_equal(drain(peer, buffer, sizeof buffer), i == 0 ? 0 : 20002);
+    }
+    turn(1);
+    assert_int_equal(drain(peer, buffer, sizeof buffer), 20002);
     stream_close(&watched.stream);
     close(peer);
 }
@@ -300,6 +333,7 @@ static void the_shops_blocks_bound_all(void **state)
     struct watched watched = {0}, other = {0};
     int peer = accept_pair(&watched), other_peer = accept_pair(&other);
     stream_limit_output(&watched.stream, SIZE_MAX);
+    stuff(&watched);
     make_message(buffer, 20000);
     int error = 0;
     size_t sent = 0;
@@ -459,6 +493,7 @@ int main(void)
         TEST(the_biggest_message_passes_both_ways),
         TEST(short_lengths_end_the_stream),
         TEST(output_is_bounded),
+        TEST(what_has_no_room_makes_room),
         TEST(the_shops_blocks_bound_all),
         TEST(no_block_for_a_part_ends_the_stream),
         TEST(a_slow_reader_is_noticed),
