@@ -21,6 +21,8 @@ enum { TEXT_MAX = 512, FIELD_OVERHEAD = 4 };
 enum kind {
     KIND_TEXT,
     KIND_NUMBER,
+    KIND_DECIMAL,
+    KIND_BOOLEAN,
     KIND_DURATION,
     KIND_ADDRESS,
     KIND_ADDRESS_PORT,
@@ -105,6 +107,27 @@ void log_text(struct log *log, const char *key, const char *text)
 void log_number(struct log *log, const char *key, int64_t value)
 {
     add_field(log, KIND_NUMBER, key, span_of(&value, sizeof value));
+}
+
+static bool is_decimal(struct span text)
+{
+    for (size_t i = 0; i < text.size; i++) {
+        if ((text.data[i] < '0' || text.data[i] > '9') && text.data[i] != '.') {
+            return false;
+        }
+    }
+    return text.size > 0;
+}
+
+void log_decimal(struct log *log, const char *key, struct span digits)
+{
+    assert(is_decimal(digits));
+    add_field(log, KIND_DECIMAL, key, digits);
+}
+
+void log_boolean(struct log *log, const char *key, bool value)
+{
+    add_field(log, KIND_BOOLEAN, key, span_text(value ? "true" : "false"));
 }
 
 void log_address(struct log *log, const char *key, const struct address *address, bool with_port)
@@ -288,6 +311,10 @@ static void put_value(struct line *line, enum kind kind, struct span value)
     switch (kind) {
     case KIND_TEXT:
         put_string(line, value);
+        break;
+    case KIND_DECIMAL:
+    case KIND_BOOLEAN:
+        put(line, (const char *)value.data, value.size);
         break;
     case KIND_NUMBER:
     case KIND_DURATION:

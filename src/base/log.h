@@ -57,6 +57,9 @@ bool log_begin(struct log *log, enum log_level level, const char *event);
 void log_text(struct log *log, const char *key, const char *text);
 void log_span(struct log *log, const char *key, struct span text);
 void log_number(struct log *log, const char *key, int64_t value);
+/* A number that is text already: digits and at most one point between them. */
+void log_decimal(struct log *log, const char *key, struct span digits);
+void log_boolean(struct log *log, const char *key, bool value);
 void log_address(struct log *log, const char *key, const struct address *address, bool with_port);
 /* A prefix of a client's address, for logs that must not know the client. */
 void log_prefix(struct log *log, const char *key, const struct address_prefix *prefix);

@@ -329,7 +329,7 @@ static void log_counter(struct metrics_sink *sink, struct span text)
         return;
     }
     log_span(journal(supervisor), "name", span_of(text.data, name_size));
-    log_span(journal(supervisor), "value", value);
+    log_decimal(journal(supervisor), "value", value);
     journal_end(&supervisor->boot->journal);
 }
 

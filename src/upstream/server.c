@@ -97,7 +97,7 @@ static void log_up(struct upstream_server *server, const struct upstream_link *l
     if (log_begin(log, LOG_INFO, "upstream_up")) {
         log_server(server, log);
         log_text(log, "tls", stream_version(&link->stream));
-        log_text(log, "resumed", stream_resumed(&link->stream) ? "true" : "false");
+        log_boolean(log, "resumed", stream_resumed(&link->stream));
         log_end(log, server->pool->around.wall());
     }
 }

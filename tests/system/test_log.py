@@ -101,6 +101,16 @@ def test_queries_and_answers_share_an_id(dnseal, a, b):
     assert all(a.name in str(event) or b.name in str(event) for event in answers.values())
 
 
+def test_numbers_and_truths_are_json_values(dnseal, a):
+    """Shows: I5, P10"""
+    program = dnseal(a)
+    assert program.query_udp("x.test").rcode == 0
+    program.signal(signal.SIGUSR2)
+    assert program.wait_event("counter", scaled(3)) is not None
+    assert all(type(event["value"]) in (int, float) for event in program.seen("counter"))
+    assert program.seen("upstream_up") and all(event["resumed"] is False for event in program.seen("upstream_up"))
+
+
 def test_every_line_is_an_event(dnseal, a):
     """Shows: I5, P10"""
     program = dnseal(a, log={"level": "debug", "queries": "full"})

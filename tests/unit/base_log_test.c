@@ -46,6 +46,10 @@ static void fill_event(struct log *log)
     log_address(log, "address", &address, true);
     log_address(log, "host", &address, false);
     log_prefix(log, "client", &prefix);
+    log_boolean(log, "yes", true);
+    log_boolean(log, "no", false);
+    log_decimal(log, "most", span_text("18446744073709551615"));
+    log_decimal(log, "seconds", span_text("0.000250000"));
     log_duration(log, "took_ms", 12 * CLOCK_MILLISECOND + 7999);
     log_end(log, WALL);
 }
@@ -64,7 +68,8 @@ void base_test_log_text(void **state)
     assert_string_equal(line, "2026-11-21T07:30:00.123Z info event=upstream_down upstream=one in_flight=3"
                               " least=-9223372036854775808 empty=\"\" reason=\"a=b \\034c\\092\""
                               " name=\\000\\010\\127\\195\\164 address=[2001:db8::1]:853 host=2001:db8::1"
-                              " client=2001:db8::/32 took_ms=12.007\n");
+                              " client=2001:db8::/32 yes=true no=false most=18446744073709551615"
+                              " seconds=0.000250000 took_ms=12.007\n");
     assert_false(log_waiting(&log));
 }
 
@@ -81,7 +86,8 @@ void base_test_log_json(void **state)
               "\"upstream\":\"one\",\"in_flight\":3,\"least\":-9223372036854775808,\"empty\":\"\","
               "\"reason\":\"a=b \\u0022c\\u005c\",\"name\":\"\\u0000\\u000a\\u007f\\u00c3\\u00a4\","
               "\"address\":\"[2001:db8::1]:853\",\"host\":\"2001:db8::1\","
-              "\"client\":\"2001:db8::/32\",\"took_ms\":12.007}\n");
+              "\"client\":\"2001:db8::/32\",\"yes\":true,\"no\":false,\"most\":18446744073709551615,"
+              "\"seconds\":0.000250000,\"took_ms\":12.007}\n");
 }
 
 void base_test_log_levels(void **state)
