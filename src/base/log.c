@@ -203,14 +203,23 @@ static bool needs_escape(uint8_t byte)
     return byte < 0x20 || byte >= 0x7f || byte == '"' || byte == '\\';
 }
 
+/* As in master files (RFC 1035, 5.1): a backslash before a byte that is seen, else its value in decimal. */
+static void escape_as_text(uint8_t byte, char *out, size_t size)
+{
+    snprintf(out, size, byte == '"' || byte == '\\' ? "\\%c" : "\\%03u", byte);
+}
+
 static bool put_byte(struct line *line, uint8_t byte)
 {
     char escaped[sizeof "\\u0000"];
     if (!needs_escape(byte)) {
         return put(line, (const char *)&byte, 1);
     }
-    /* Decimal as in zone files (RFC 1035 section 5.1). */
-    snprintf(escaped, sizeof escaped, line->format == LOG_FORMAT_JSON ? "\\u%04x" : "\\%03u", (unsigned)byte);
+    if (line->format == LOG_FORMAT_JSON) {
+        snprintf(escaped, sizeof escaped, "\\u%04x", (unsigned)byte);
+    } else {
+        escape_as_text(byte, escaped, sizeof escaped);
+    }
     return put_text(line, escaped);
 }
 

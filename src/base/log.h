@@ -78,8 +78,8 @@ void log_end(struct log *log, uint64_t wall);
 bool log_waiting(const struct log *log);
 
 /* The consumer's side: formats the oldest event as one line with its newline, at most LOG_LINE_MAX bytes,
- * every control byte, quote and non-ASCII byte escaped (\DDD in text, \u00XX in JSON). Returns its length, 0
- * when nothing waits. */
+ * every control byte, quote, backslash and non-ASCII byte escaped (\", \\ and \DDD in text, \u00XX in JSON).
+ * Returns its length, 0 when nothing waits. */
 size_t log_take(struct log *log, enum log_format format, char line[LOG_LINE_MAX]);
 
 /* Events lost so far. */

@@ -66,7 +66,7 @@ void base_test_log_text(void **state)
     assert_true(log_waiting(&log));
     take(&log, LOG_FORMAT_TEXT, line);
     assert_string_equal(line, "2026-11-21T07:30:00.123Z info event=upstream_down upstream=one in_flight=3"
-                              " least=-9223372036854775808 empty=\"\" reason=\"a=b \\034c\\092\""
+                              " least=-9223372036854775808 empty=\"\" reason=\"a=b \\\"c\\\\\""
                               " name=\\000\\010\\127\\195\\164 address=[2001:db8::1]:853 host=2001:db8::1"
                               " client=2001:db8::/32 yes=true no=false most=18446744073709551615"
                               " seconds=0.000250000 took_ms=12.007\n");
@@ -208,7 +208,7 @@ void base_test_log_any_bytes(void **state)
         }
         assert_true(format == LOG_FORMAT_TEXT || is_json_line(line, size));
         assert_non_null(strstr(line, format == LOG_FORMAT_TEXT ? "~\\127\\128" : "~\\u007f\\u0080"));
-        assert_non_null(strstr(line, format == LOG_FORMAT_TEXT ? "\\031 !\\034#" : "\\u001f !\\u0022#"));
+        assert_non_null(strstr(line, format == LOG_FORMAT_TEXT ? "\\031 !\\\"#" : "\\u001f !\\u0022#"));
     }
 }
 
