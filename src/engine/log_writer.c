@@ -1,6 +1,7 @@
 /*
  * The log's own thread. Lines of all rings are gathered and written in large pieces; what the descriptor
- * refuses (a full disk, a reader that went away) is lost and counted, and the next lines are tried anew.
+ * refuses (a full disk, a reader that went away) is lost and counted, and the next lines are tried anew. When
+ * writing works again, a line of its own tells how many are missing.
  */
 #include "engine/log_writer.h"
 
@@ -16,6 +17,9 @@
 
 enum { RING_SIZE = 256 * 1024, GATHER_SIZE = 16 * 1024 };
 
+/* A loss that goes on is told no more often. */
+#define LOSS_DISTANCE (10 * CLOCK_SECOND)
+
 struct log_writer {
     struct log_writer_setup setup;
     struct event_loop *loop;
@@ -30,14 +34,17 @@ struct log_writer {
     uint8_t *memory;
     uint64_t dropped_before; /* of the last ring */
     uint64_t unwritten;      /* lines lost on the way out */
+    uint64_t dropped_by_all; /* of all rings, as far as it is in `untold` */
+    uint64_t untold;         /* events lost since the log last told */
+    uint64_t told_at;
     size_t gathered;
     char gather[GATHER_SIZE];
-    struct log ring[];
+    struct log ring[]; /* and one more for the writer's own events */
 };
 
 size_t log_writer_memory(unsigned rings)
 {
-    return (size_t)rings * RING_SIZE;
+    return ((size_t)rings + 1) * RING_SIZE;
 }
 
 static void let_go(struct log_writer *writer)
@@ -113,6 +120,44 @@ static void count_drops(struct log_writer *writer)
     metrics_add(&metrics->worker[metrics->workers - 1].meter[METRICS_LOG_DROPPED], lost);
 }
 
+static void notice_loss(struct log_writer *writer)
+{
+    uint64_t dropped = 0;
+    for (unsigned i = 0; i < writer->setup.rings; i++) {
+        dropped += log_dropped(&writer->ring[i]);
+    }
+    writer->untold += writer->unwritten + dropped - writer->dropped_by_all;
+    writer->dropped_by_all = dropped;
+}
+
+/* The line itself is nobody's event: when it cannot be written, it is tried again and not counted. */
+static void tell_loss(struct log_writer *writer)
+{
+    struct log *log = &writer->ring[writer->setup.rings];
+    if (!log_begin(log, LOG_WARNING, "log_lost")) {
+        writer->untold = 0;
+        return;
+    }
+    log_number(log, "count", (int64_t)writer->untold);
+    log_text(log, "hint", "the log's target was full, gone or too slow: look at its disk or its reader");
+    log_end(log, clock_wall());
+    writer->gathered = log_take(log, writer->setup.format, writer->gather);
+    write_gathered(writer);
+    if (writer->unwritten == 0) {
+        writer->untold = 0;
+        writer->told_at = event_now(writer->loop);
+    }
+    writer->unwritten = 0;
+}
+
+/* Not while lines are still lost on the way out: a short one might slip in between longer ones that do not.
+ */
+static bool may_tell_loss(const struct log_writer *writer)
+{
+    bool told_lately = writer->told_at != 0 && event_now(writer->loop) - writer->told_at < LOSS_DISTANCE;
+    return writer->untold > 0 && writer->unwritten == 0 && (!told_lately || atomic_load(&writer->ending));
+}
+
 /* One event of each ring in turn, so that a loud worker does not silence the others. */
 static bool take_round(struct log_writer *writer)
 {
@@ -133,7 +178,12 @@ static void on_letter(struct event_mailbox *mailbox)
     struct log_writer *writer = container_of(mailbox, struct log_writer, mailbox);
     while (take_round(writer)) {}
     write_gathered(writer);
+    notice_loss(writer);
+    bool tell = may_tell_loss(writer);
     count_drops(writer);
+    if (tell) {
+        tell_loss(writer);
+    }
 }
 
 static void *run(void *argument)
@@ -166,7 +216,7 @@ static int open_rings(struct log_writer *writer)
         return error;
     }
     writer->memory = memory;
-    for (unsigned i = 0; i < writer->setup.rings; i++) {
+    for (unsigned i = 0; i <= writer->setup.rings; i++) {
         log_init(&writer->ring[i], writer->setup.level, writer->memory + (size_t)i * RING_SIZE, RING_SIZE);
     }
     return 0;
@@ -184,7 +234,7 @@ static void free_writer(struct log_writer *writer)
 
 int log_writer_open(const struct log_writer_setup *setup, struct log_writer **out)
 {
-    size_t size = sizeof(struct log_writer) + setup->rings * sizeof(struct log);
+    size_t size = sizeof(struct log_writer) + (setup->rings + 1) * sizeof(struct log);
     struct log_writer *writer = aligned_alloc(64, (size + 63) / 64 * 64);
     if (writer == NULL) {
         return ERROR_MEMORY;
