@@ -116,6 +116,19 @@ def test_zone_lines():
     assert wire.parse(served.answer(wire.parse(wire.query("big.example", "TXT")))[0]).data == [b"\x07one two"]
 
 
+def test_denials_come_from_the_zone_of_the_name():
+    text = (HERE.parent.parent / "tools" / "offline.zone").read_text()
+    served = zone.Zone(text)
+    denials = {"nxdomain.example": (3, "example."), "nodata.some.example.org": (0, "org."),
+               "nosuch.example.com": (3, "example.com."), "example.com": (0, "example.com."),
+               "below.mail.EXAMPLE.com": (3, "example.com.")}
+    for name, expected in denials.items():
+        answer = wire.parse(served.answer(wire.parse(wire.query(name, "TXT")))[0])
+        assert not answer.answer and [record.type for record in answer.authority] == [wire.TYPES["SOA"]]
+        assert (answer.rcode, wire.name_text(answer.authority[0].name)) == expected
+    assert wire.parse(served.answer(wire.parse(wire.query("elsewhere.example")))[0]).answer
+
+
 def test_reverse_order(server, authority):
     server.script = scripts.reverse(3)
     with connect(server, authority) as link:

@@ -8,7 +8,8 @@
     middle.x.test              the OPT record stands between two additional records
     secure.x.test              AD=1, and an RRSIG record when DO=1 was asked
     chain-5.x.test             five CNAME records, then the address
-Every other name has an address made of its own bytes, see Zone.address. Standard library only.
+Every other name has an address made of its own bytes, see Zone.address; but below the names of a zone file there is
+what the file says, and nothing else. Standard library only.
 """
 import hashlib
 import socket
@@ -42,8 +43,7 @@ def text_records(room, name=POINTER):
     return count, out
 
 
-def soa_record(query):
-    owner = b"\x04test\0"
+def soa_record(owner):
     data = b"\x02ns" + owner + b"\x04host" + owner + struct.pack("!IIIII", 1, 3600, 600, 86400, 60)
     return wire.record(owner, "SOA", data, ttl=900)
 
@@ -110,6 +110,16 @@ class Zone:
             getattr(self, "rule_" + word, self.rule_other)(query, out, rest)
         return self.build(query, out), out.delay
 
+    def owner_of_file(self, name):
+        """The name of the file that is nearest the root and above this one, or is it; None when there is none."""
+        labels = wire.labels_of(name.lower())
+        above = [wire.name_of(labels[count:]) for count in range(len(labels) + 1)]
+        return next((owner for owner in reversed(above) if owner in self.entries), None)
+
+    def soa(self, query):
+        """Of the zone that denies: the file's, else the top level domain."""
+        return soa_record(self.owner_of_file(query.name) or wire.name_of(wire.labels_of(query.name.lower())[-1:]))
+
     def from_entries(self, query, out):
         name = query.name.lower()
         while name in self.entries:
@@ -121,10 +131,12 @@ class Zone:
                     alias = data
             name = alias
         if not out.records[0]:
-            out.add(1, soa_record(query))
+            out.add(1, self.soa(query))
 
     def rule_other(self, query, out, rest):
-        out.add(0, wire.record(POINTER, query.type, self.data(query.name, query.type), cls=query.cls))
+        if self.owner_of_file(query.name) is not None:
+            return self.rule_nxdomain(query, out, rest)
+        return out.add(0, wire.record(POINTER, query.type, self.data(query.name, query.type), cls=query.cls))
 
     def rule_a(self, query, out, rest):
         if query.type == wire.TYPES["A"] and rest.count("-") == 3:
@@ -142,7 +154,7 @@ class Zone:
     def rule_rcode(self, query, out, rest):
         out.rcode = int(rest) if rest.isdigit() else wire.RCODES[rest.upper()]
         if out.rcode == wire.RCODES["NXDOMAIN"]:
-            out.add(1, soa_record(query))
+            out.add(1, self.soa(query))
 
     def rule_ede(self, query, out, rest):
         out.rcode = wire.RCODES["SERVFAIL"]
@@ -152,7 +164,7 @@ class Zone:
         self.rule_rcode(query, out, "nxdomain")
 
     def rule_nodata(self, query, out, rest):
-        out.add(1, soa_record(query))
+        out.add(1, self.soa(query))
 
     def rule_tc(self, query, out, rest):
         out.flags |= wire.TC
