@@ -51,7 +51,6 @@ def assert_lines_are_clean(raw):
 def test_hostile_names_stay_in_their_line(dnseal, a, tmp_path, style):
     """Shows: P10, W7, regression 18"""
     program, target = start_with_file(dnseal, a, tmp_path, format=style, queries="full")
-    before = target.read_bytes().count(b"event=query" if style == "text" else b'"query"')
     count = ask_odd_names(program)
     program.stop()
     raw = target.read_bytes()
@@ -59,12 +58,12 @@ def test_hostile_names_stay_in_their_line(dnseal, a, tmp_path, style):
     lines = raw.decode().splitlines()
     if style == "json":
         events = [json.loads(line) for line in lines]
-        assert sum(event["event"] == "query" for event in events) - before == count
+        names = [event["name"] for event in events if event["event"] == "query"]
     else:
         assert all(re.search(r"(^| )event=[a-z_]+( |$)", line) for line in lines)
-        queries = [line for line in lines if re.search(r"(^| )event=query( |$)", line)]
-        assert len(queries) - before == count
+        names = re.findall(r"(?:^| )event=query .*?name=(\S+)", "\n".join(lines))
         assert not any(re.search(r"(^| )event=forged", line) for line in lines)
+    assert len([name for name in names if name != "ready.test."]) == count
 
 
 @pytest.mark.parametrize("mode", ["off", "anonymous", "full"])
