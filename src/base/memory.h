@@ -27,9 +27,9 @@ int memory_store(struct span bytes, const char *name, int *descriptor);
 /* Maps stored bytes to be read, until memory_close. ERROR_MEMORY. */
 int memory_map(int descriptor, size_t size, void **out);
 
-/* Unmaps the pages of code and constants that the process has used so far, its libraries' included. What is needed
- * again comes back by itself, from the system's cache of files: for a process that has done its work and will
- * mostly sleep. */
+/* Unmaps the pages of code and constants that the process has used so far, its libraries' included. What is
+ * needed again comes back by itself, from the system's cache of files: for a process that has done its work
+ * and will mostly sleep. */
 void memory_forget_code(void);
 
 /* Lets go of a shared mapping's descriptor; the mapping itself goes with memory_close. */

@@ -20,7 +20,7 @@ struct log_writer_setup {
     struct metrics *metrics;
 };
 
-/* Opens the rings, of so many bytes in all. ERROR_MEMORY, ERROR_DESCRIPTORS. */
+/* Opens the rings, of so many bytes in all, one for itself among them. ERROR_MEMORY, ERROR_DESCRIPTORS. */
 int log_writer_open(const struct log_writer_setup *setup, struct log_writer **out);
 size_t log_writer_memory(unsigned rings);
 int log_writer_start(struct log_writer *writer);
