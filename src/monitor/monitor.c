@@ -56,6 +56,7 @@ static int act(struct boot *boot, const struct arguments *arguments, char *const
 
 int monitor_run(int argc, char *const *argv, char *const *environment)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a log that may not grow any more loses lines, and its writer goes on */
     signal(SIGPIPE, SIG_IGN); /* whoever reads our words may go: that must not end us without one */
     struct arguments arguments;
     if (arguments_read(argc, argv, &arguments) != 0) {

@@ -1,6 +1,6 @@
 """Configurations, good and broken: what --check says, and where values come from."""
 import re
-import time
+import resource
 
 import pytest
 
@@ -94,15 +94,21 @@ def text_of(part, ca):
     return text.replace("@CA@", ca)
 
 
+def processor_seconds():
+    """Of all programs that have ended: a machine with other work to do takes nothing of it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.fixture
 def check(tmp_path, authority):
-    """check(part, env) runs --check; gives the result and the seconds it took."""
+    """check(part, env) runs --check, which takes less than a second of a processor; gives the result."""
     def run_check(part, env=None, words=("--check",)):
         file = tmp_path / "config.yaml"
         file.write_text(text_of(part, authority.ca))
-        before, started = sorted(tmp_path.iterdir()), time.monotonic()
+        before, used = sorted(tmp_path.iterdir()), processor_seconds()
         done = run(["-c", str(file), *words], env=env)
-        assert time.monotonic() - started <= scaled(1)
+        assert processor_seconds() - used <= scaled(1)
         assert sorted(tmp_path.iterdir()) == before
         return done
     return run_check

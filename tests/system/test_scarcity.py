@@ -77,6 +77,22 @@ if not is_sanitized():
         assert wanted in (None, got)
 
 
+def test_log_that_may_not_grow(a, write_config, tmp_path):
+    """Shows: O06, W5"""
+    target, most = tmp_path / "log", 1 * MIB
+    target.write_bytes(b"\n" * (most - 8192))
+    file, address, port = write_config(a, workers=1, log={"target": str(target), "queries": "full"})
+    process = start_under(resource.RLIMIT_FSIZE, most, file)
+    while process.poll() is None and not answers(address, port):
+        pass
+    for _ in range(100):
+        assert rcode_of(udp_exchange(address, port, query("x.test"), timeout=scaled(2))) == 0
+    assert target.stat().st_size == most
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=scaled(10))
+    assert process.returncode == 0
+
+
 def memory_needed(words):
     """What the refusal names, in MiB."""
     found = re.search(r"limits\.memory: (\d+)MiB is too little, this configuration needs (\d+)MiB", words)
