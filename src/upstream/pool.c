@@ -168,15 +168,23 @@ void upstream_place_waiting(struct upstream_pool *pool)
 
 /* ---- what happens on the way ---- */
 
-/* A link from which not one byte has come since the question went out is not trusted with further ones.
- * Returns a server whose links have now been silent too often, or NULL. */
+/* Not one byte has come since the question went out, or none but those of a message that had begun before and
+ * is still not whole: whoever drips is as good as silent. */
+static bool was_silent(const struct upstream_attempt *attempt)
+{
+    const struct stream *stream = &attempt->link->stream;
+    bool drips = stream->partial_at != 0 && stream->partial_at <= attempt->sent_at;
+    return drips || stream->read_at <= attempt->sent_at;
+}
+
+/* A link that was silent for a whole try is not trusted with further questions. Returns a server whose links
+ * have now been silent too often, or NULL. */
 static struct upstream_server *suspect_links(struct upstream_ask *ask)
 {
     struct upstream_server *silent = NULL;
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         struct upstream_link *link = ask->attempt[i].link;
-        if (link != NULL && link->state == UPSTREAM_LINK_OPEN &&
-            link->stream.read_at <= ask->attempt[i].sent_at) {
+        if (link != NULL && link->state == UPSTREAM_LINK_OPEN && was_silent(&ask->attempt[i])) {
             struct upstream_server *server = link->server;
             server->fruitless += !link->answered;
             silent = upstream_server_is_on_trial(server) ? server : silent;
