@@ -5,6 +5,7 @@ import threading
 import time
 
 import wire
+from zone import Zone
 
 
 def family_of(address):
@@ -169,6 +170,26 @@ class Flow:
         for answers in self.answers.values():
             out[answers[0][1].rcode] = out.get(answers[0][1].rcode, 0) + 1
         return out
+
+    def is_right(self, number, answer):
+        """It is about the question that went out under this id, and says what the zone says."""
+        name = self.name % number
+        return (answer.rcode == 0 and answer.question == wire.question(name) and answer.has(wire.QR)
+                and answer.data == [Zone.address(name)])
+
+    def assert_served(self, slowest):
+        """Every question has one answer and the right one, and none took longer than so many seconds."""
+        assert len(self.sent) > 20 and self.lost == 0, "%d of %d lost" % (self.lost, len(self.sent))
+        assert set(self.answers) == set(self.sent)
+        for number, answers in self.answers.items():
+            assert len(answers) == 1, "%s answered %d times" % (self.name % number, len(answers))
+            assert self.is_right(number, answers[0][1]), answers[0][1]
+        assert self.latencies[-1] <= slowest, "the slowest took %.3f s" % self.latencies[-1]
+
+    def slower_than(self, limit, since=0.0, until=float("inf")):
+        """How many of the questions that were sent in this time took longer."""
+        return sum(answers[0][0] - self.sent[number] > limit for number, answers in list(self.answers.items())
+                   if since <= self.sent[number] < until)
 
     @property
     def lost(self):

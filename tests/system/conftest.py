@@ -13,6 +13,7 @@ from certificates import Certificates  # noqa: E402
 from dot_server import Server  # noqa: E402
 from namespace import Namespace  # noqa: E402
 from program import Program, merged, yaml  # noqa: E402
+from server_process import ServerProcess  # noqa: E402
 
 COUNTER = itertools.count(1)
 
@@ -91,6 +92,20 @@ def server(authority, identities):
     yield make
     for made in running:
         made.stop()
+
+
+@pytest.fixture
+def server_process(identities):
+    """server_process(name) makes and starts a scripted server that is a process of its own."""
+    running = []
+
+    def make(name="a.test"):
+        made = ServerProcess(new_address(), identities[name], name)
+        running.append(made)
+        return made.start()
+    yield make
+    for made in running:
+        made.kill()
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ class Connection:
         self.handshaken = False
         self.resumed = False
         self.version = self.protocol = self.error = self.ended_by = None
-        self.closed = self.peer_ended = False
+        self.closed = self.peer_ended = self.muted = False
         self.last_read = time.monotonic()
         self.due, self.lock = [], threading.Lock()
         self.wake_read, self.wake_write = socket.socketpair()

@@ -59,23 +59,30 @@ class Server:
         self.connections, self.heard, self.errors = [], [], []
         self.full_handshakes = self.resumed_handshakes = 0
         self.lock, self.changed = threading.Lock(), threading.Condition()
-        self.listener, self.port = None, port
+        self.listener, self.port, self.fillers = None, port, []
         self.numbers = itertools.count(1)
 
     # ---- life
 
-    def start(self):
+    def listen(self, backlog):
         family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
         self.listener = socket.socket(family, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.listener.bind((self.address, self.port))
-        self.listener.listen(512)
+        self.listener.listen(backlog)
         self.port = self.listener.getsockname()[1]
+
+    def start(self):
+        self.stop_listening()
+        self.listen(512)
         threading.Thread(target=self.accept, args=(self.listener,), daemon=True).start()
         return self
 
     def stop_listening(self):
         """Connects are refused from now on; the port is kept in mind for the next start."""
+        for filler in self.fillers:
+            filler.close()
+        self.fillers.clear()
         if self.listener is not None:
             try:
                 self.listener.shutdown(socket.SHUT_RDWR)
@@ -84,11 +91,24 @@ class Server:
             self.listener.close()
             self.listener = None
 
+    def listen_in_vain(self):
+        """A queue of one that is full and never emptied: the first packet of a connection gets no answer."""
+        self.stop_listening()
+        self.listen(0)
+        for _ in range(3):
+            self.fillers.append(socket.socket(self.listener.family, socket.SOCK_STREAM))
+            self.fillers[-1].setblocking(False)
+            self.fillers[-1].connect_ex((self.address, self.port))
+
+    def end_all(self, kind="fin"):
+        """Ends every connection from the inside."""
+        for connection in self.open_connections():
+            connection.later(0, connection.close, kind)
+
     def kill(self, kind="reset"):
         """Gone like a killed process: no listener, every connection reset."""
         self.stop_listening()
-        for connection in self.open_connections():
-            connection.later(0, connection.close, kind)
+        self.end_all(kind)
         end = time.monotonic() + 2
         while self.open_connections() and time.monotonic() < end:
             time.sleep(0.005)

@@ -250,6 +250,19 @@ class Program:
         assert done.returncode == 0, done.stderr
         return Metrics(done.stdout)
 
+    def answered_by(self, server):
+        """How many answers of this server were used so far."""
+        return self.status().total("dnseal_upstream_queries_total", upstream=server.url, outcome="answer")
+
+    def wait_answer_of(self, server, seconds):
+        """Whether the server's answers are used again in time; somebody else must ask."""
+        before, end = self.answered_by(server), time.monotonic() + scaled(seconds)
+        while time.monotonic() < end:
+            if self.answered_by(server) > before:
+                return True
+            time.sleep(0.05)
+        return False
+
     # ---- questions
 
     def udp_raw(self, message, timeout=6, source=None, address=None):
@@ -288,6 +301,26 @@ def resident(pid):
 
 def descriptors(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
+
+
+class Weight:
+    """What the program holds: to be taken before trouble, and looked at again after it."""
+
+    def __init__(self, program):
+        self.program, self.engines, self.begun = program, program.engines(), time.monotonic()
+        self.resident = sum(resident(pid) for pid in self.engines)
+        self.descriptors = sum(descriptors(pid) for pid in self.engines)
+        self.cpu = sum(cpu_seconds(pid) for pid in self.engines)
+
+    def assert_flat(self, further_links=0, memory=1 << 20, share_of_cpu=0.2):
+        """No descriptor more than those of so many links, hardly more memory, and no spinning since it was taken."""
+        assert self.program.engines() == self.engines, "another engine"
+        used = sum(cpu_seconds(pid) for pid in self.engines) - self.cpu
+        assert used <= scaled(share_of_cpu) * (time.monotonic() - self.begun) + 0.1, "%.2f s of CPU" % used
+        held = sum(descriptors(pid) for pid in self.engines)
+        assert held <= self.descriptors + further_links, "%d descriptors, and %d before" % (held, self.descriptors)
+        grown = sum(resident(pid) for pid in self.engines) - self.resident
+        assert grown <= scaled(memory), "%d bytes more" % grown
 
 
 def cpu_seconds(pid):

@@ -60,6 +60,36 @@ def answer(connection, heard):
     connection.send(message, after=delay)
 
 
+def half_record(connection, heard):
+    """Half of the TLS record with the answer; afterwards this connection never says a word."""
+    connection.session.write(wire.frame(connection.server.zone.answer(heard.message)[0]))
+    data = connection.outgoing.read()
+    if not connection.muted:
+        connection.socket.sendall(data[:len(data) // 2])
+    connection.muted = True
+
+
+def half_answer(connection, heard):
+    """The length and half of the answer in a record of their own; afterwards not a word."""
+    if not connection.muted:
+        data = wire.frame(connection.server.zone.answer(heard.message)[0])
+        connection.send_stream(data[:len(data) // 2])
+    connection.muted = True
+
+
+def dripping(seconds):
+    """The first answer comes byte by byte, each in a record of its own after so many seconds: there is always a sign of
+    life, and never an answer."""
+    def script(connection, heard):
+        if connection.muted:
+            return
+        connection.muted = True
+        data = wire.frame(connection.server.zone.answer(heard.message)[0])
+        for index in range(len(data)):
+            connection.later(index * seconds, connection.send_stream, data[index:index + 1])
+    return script
+
+
 def changed(change, then_right=None, close=None):
     """The zone's answer with bytes changed by change(bytes); the right one follows after `then_right` seconds."""
     def script(connection, heard):

@@ -1,0 +1,151 @@
+"""Servers that stall at every stage, end their connections in every way, and come back: what clients see meanwhile."""
+import time
+
+import pytest
+
+import scripts
+import wire
+from clients import Flow
+from program import Weight, scaled
+
+RATE = 100
+ATTEMPT = 1.5  # upstream.attempt_timeout
+
+
+class Stage:
+    """How a server stalls and how that ends. Where it stalls before TLS, it ends what is open."""
+
+    def __init__(self, begin, end):
+        self.begin, self.end = begin, end
+
+
+def in_mode(mode):
+    def begin(server):
+        server.mode = mode
+        server.end_all("reset")
+    return begin
+
+
+def back_to_tls(server):
+    server.mode = "tls"
+
+
+def no_handshake_of_tcp(server):
+    server.listen_in_vain()
+    server.end_all("reset")
+
+
+def following(script):
+    def begin(server):
+        server.script = script
+    return begin
+
+
+def deafen(server):
+    server.deaf = True
+
+
+def back_to_hearing(server):
+    server.deaf = False
+
+
+STAGES = {
+    "tcp": Stage(no_handshake_of_tcp, lambda server: server.start()),
+    "client hello": Stage(in_mode("silent"), back_to_tls),
+    "server hello drips": Stage(in_mode("drip"), back_to_tls),
+    "first answer": Stage(following(scripts.silent), following(scripts.answer)),
+    "half a record": Stage(following(scripts.half_record), following(scripts.answer)),
+    "half an answer": Stage(following(scripts.half_answer), following(scripts.answer)),
+    "answer drips": Stage(following(scripts.dripping(0.5)), following(scripts.answer)),
+    "reads nothing": Stage(deafen, back_to_hearing),
+}
+
+
+def warmed(program, *servers):
+    """The state from which all is measured: one link to the first server, and what a first answer costs."""
+    for number in range(20):
+        assert program.query_udp("warm-%d.test" % number).rcode == 0
+    return Weight(program)
+
+
+def assert_stall_is_borne(program, server, begin, end):
+    """Nobody waits longer than for one attempt that stalls, hardly anybody once that is known, and nobody at all once
+    it is over."""
+    weight = warmed(program)
+    with Flow(program.address, program.port, RATE) as flow:
+        time.sleep(0.5)
+        begin()
+        time.sleep(4.5)
+        known = time.monotonic()
+        time.sleep(1)
+        end()
+        assert program.wait_answer_of(server, 8)
+        time.sleep(0.5)
+        over = time.monotonic()
+        time.sleep(0.5)
+        flow.finish(scaled(5))
+    flow.assert_served(scaled(ATTEMPT + 0.4))
+    assert flow.slower_than(scaled(0.2), known - 1, known + 1) <= 6
+    assert flow.slower_than(scaled(0.2), over) == 0
+    weight.assert_flat(further_links=2)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stall(dnseal, a, b, stage):
+    """Shows: L07, F01, pain 1, pain 2, pain 9, pain 10, regression 9, W8"""
+    program = dnseal(a, b, workers=1)
+    assert_stall_is_borne(program, a, lambda: STAGES[stage].begin(a), lambda: STAGES[stage].end(a))
+
+
+def test_process_that_is_frozen(dnseal, server_process, b):
+    """Shows: L07, pain 1, pain 2, regression 9
+
+    Its kernel takes connections and acknowledges everything; nothing is read and nothing is said."""
+    frozen = server_process("a.test")
+    program = dnseal(frozen, b, workers=1)
+    assert_stall_is_borne(program, frozen, frozen.freeze, frozen.thaw)
+
+
+def test_process_that_is_killed_and_comes_back(dnseal, server_process, b):
+    """Shows: F01, pain 3, pain 6, I4, W8"""
+    killed = server_process("a.test")
+    program = dnseal(killed, b, workers=1)
+    weight = warmed(program)
+    with Flow(program.address, program.port, 500) as flow:
+        time.sleep(1)
+        at = time.monotonic()
+        killed.kill()
+        down = program.wait_event("upstream_down", scaled(2))
+        assert down is not None and down["upstream"] == killed.url and down["reason"] == "refused"
+        time.sleep(2)
+        killed.start()
+        assert program.wait_answer_of(killed, 5)
+        assert program.wait_event("upstream_up", scaled(1), count=2, upstream=killed.url) is not None
+        time.sleep(1)
+        flow.finish(scaled(5))
+    flow.assert_served(scaled(2))
+    assert flow.slower_than(scaled(0.2), since=at + 2) == 0
+    weight.assert_flat(further_links=2, share_of_cpu=0.4)
+
+
+# ---- every way to end a connection, again and again under a steady stream
+
+ENDS = ["notify", "fin", "reset", "alert", "half_record", "half_frame"]
+
+
+@pytest.mark.parametrize("kind", ENDS)
+@pytest.mark.parametrize("alone", [True, False])
+def test_ends_again_and_again(dnseal, a, b, kind, alone):
+    """Shows: L06, F01, pain 6, pain 10, regression 3, regression 14, W8"""
+    program = dnseal(a, workers=1) if alone else dnseal(a, b, workers=1)
+    weight = warmed(program)
+    with Flow(program.address, program.port, RATE) as flow:
+        for _ in range(9):
+            time.sleep(0.35)
+            a.end_all(kind)
+        time.sleep(0.5)
+        flow.finish(scaled(5))
+    flow.assert_served(scaled(0.5))
+    assert not program.seen("upstream_down") and a.accepts >= 9
+    assert wire.RCODES["SERVFAIL"] not in flow.rcodes()
+    weight.assert_flat(further_links=2)
