@@ -96,11 +96,11 @@ def server(authority, identities):
 
 @pytest.fixture
 def server_process(identities):
-    """server_process(name) makes and starts a scripted server that is a process of its own."""
+    """server_process(name, *arguments) makes and starts a scripted server that is a process of its own."""
     running = []
 
-    def make(name="a.test"):
-        made = ServerProcess(new_address(), identities[name], name)
+    def make(name="a.test", *arguments):
+        made = ServerProcess(new_address(), identities[name], name, *arguments)
         running.append(made)
         return made.start()
     yield make

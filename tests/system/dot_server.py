@@ -52,7 +52,7 @@ class Server:
         self.zone = zone or zones.Zone()
         self.mode, self.drip = mode, 1.0
         self.script = scripts.answer
-        self.deaf = False
+        self.deaf, self.forgetful = False, False
         self.idle_close = None
         self.context = make_context(certificate, key, **tls)
         self.kept = tls_wire.force_protocol(self.context, force_alpn) if force_alpn else None
@@ -130,7 +130,8 @@ class Server:
                 return
             descriptor.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection = Connection(self, descriptor, peer, next(self.numbers))
-            self.connections.append(connection)
+            if not self.forgetful:
+                self.connections.append(connection)
             self.notify()
             connection.thread.start()
 
@@ -161,7 +162,8 @@ class Server:
         self.notify()
 
     def note_error(self, connection):
-        self.errors.append(connection.error)
+        if not self.forgetful:
+            self.errors.append(connection.error)
         self.notify()
 
     def note_message(self, connection, raw):
@@ -171,7 +173,8 @@ class Server:
             message = None
         heard = Heard(raw, message, connection, time.monotonic())
         connection.heard.append(heard)
-        self.heard.append(heard)
+        if not self.forgetful:
+            self.heard.append(heard)
         self.notify()
         if message is not None:
             self.script(connection, heard)
@@ -236,6 +239,8 @@ def read_arguments(words):
     parser.add_argument("--certificate", required=True, metavar="FILE", help="PEM, the server's own first")
     parser.add_argument("--key", required=True, metavar="FILE")
     parser.add_argument("--zone", metavar="FILE", help="lines of: name [ttl] type data; other names have made-up data")
+    parser.add_argument("--end-after", type=int, metavar="N", default=0,
+                        help="end each connection after N answers, in all ways by turns")
     return parser.parse_args(words)
 
 
@@ -244,6 +249,9 @@ def main(words):
     address, port = split_address(arguments.listen)
     text = pathlib.Path(arguments.zone).read_text() if arguments.zone else ""
     server = Server(address, arguments.certificate, arguments.key, port=port, zone=zones.Zone(text))
+    server.forgetful = True
+    if arguments.end_after:
+        server.script = scripts.end_by_turns(arguments.end_after)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -55,6 +55,21 @@ def close_after(count, kind="notify"):
     return script
 
 
+ENDS = ("notify", "fin", "reset", "alert", "half_record", "half_frame")
+
+
+def end_by_turns(count):
+    """Each connection answers `count` queries and ends in one of all ways by turns: behind the last answer, and every
+    fourth of them at the next query instead."""
+    def script(connection, heard):
+        at_next = connection.number % 4 == 0
+        if len(connection.heard) <= count:
+            answer(connection, heard)
+        if len(connection.heard) == count + at_next:
+            connection.close(ENDS[connection.number // 4 % len(ENDS)])
+    return script
+
+
 def answer(connection, heard):
     message, delay = connection.server.zone.answer(heard.message)
     connection.send(message, after=delay)

@@ -12,8 +12,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 class ServerProcess:
     """Serves the rules of zone.py. To be made and started inside the namespace it belongs to."""
 
-    def __init__(self, address, identity, name):
-        self.address, self.identity, self.name, self.process = address, identity, name, None
+    def __init__(self, address, identity, name, *arguments):
+        self.address, self.identity, self.name, self.arguments = address, identity, name, arguments
+        self.process = None
         with socket.create_server((address, 0)) as probe:
             self.port = probe.getsockname()[1]
 
@@ -24,7 +25,7 @@ class ServerProcess:
     def start(self):
         self.process = subprocess.Popen(
             [sys.executable, "-S", str(HERE / "dot_server.py"), "--listen", "%s:%d" % (self.address, self.port),
-             "--certificate", self.identity.certificate, "--key", self.identity.key],
+             "--certificate", self.identity.certificate, "--key", self.identity.key, *self.arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         assert "listening" in self.process.stdout.readline()
         return self

@@ -1,6 +1,5 @@
 """A machine that has hardly anything to give: the program says what it lacks, or it serves."""
 import os
-import pathlib
 import re
 import resource
 import signal
@@ -11,7 +10,7 @@ import time
 import pytest
 
 from clients import udp_exchange
-from program import BINARY, SANITIZER, clean_environment, resident, run, scaled
+from program import BINARY, SANITIZER, clean_environment, is_sanitized, resident, run, scaled
 from wire import frame, query
 
 MIB = 1024 * 1024
@@ -19,12 +18,6 @@ MIB = 1024 * 1024
 
 def rcode_of(answer):
     return answer[3] & 15
-
-
-def is_sanitized():
-    """Sanitizers need terabytes of address space, so that a limit on it tells nothing of the program."""
-    image = pathlib.Path(BINARY).read_bytes()
-    return b"__asan_init" in image or b"__tsan_init" in image
 
 
 def answers(address, port):
