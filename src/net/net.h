@@ -81,7 +81,8 @@ void net_tcp_limit_silence(int descriptor, uint64_t limit);
 /* What the kernel knows of the way to the peer. */
 struct net_tcp_path {
     uint64_t round_trip;     /* smoothed, nanoseconds */
-    uint64_t silent_for;     /* since the last acknowledgement came, nanoseconds */
+    uint64_t silent_for;     /* since the last acknowledgement came, new or repeated, nanoseconds */
+    uint64_t acknowledged;   /* bytes so far */
     unsigned unacknowledged; /* segments */
     unsigned retransmits;    /* timeouts in a row without a new acknowledgement */
 };

@@ -4,8 +4,8 @@
  */
 #include <errno.h>
 #include <limits.h>
+#include <linux/tcp.h> /* the C library's has an older struct tcp_info */
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -152,6 +152,7 @@ int net_tcp_path(int descriptor, struct net_tcp_path *out)
     *out = (struct net_tcp_path){
         .round_trip = info.tcpi_rtt * CLOCK_MICROSECOND,
         .silent_for = info.tcpi_last_ack_recv * CLOCK_MILLISECOND,
+        .acknowledged = info.tcpi_bytes_acked,
         .unacknowledged = info.tcpi_unacked,
         .retransmits = info.tcpi_retransmits,
     };

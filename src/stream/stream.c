@@ -208,17 +208,34 @@ bool stream_is_connected(const struct stream *stream)
     return stream->state == STREAM_HANDSHAKING || stream->state == STREAM_OPEN;
 }
 
-bool stream_path_is_dead(const struct stream *stream, uint64_t least)
+/* How long no look has found more bytes acknowledged. The kernel does not tell: a peer that gets nothing of
+ * ours repeats what it sent, and with it its last acknowledgement, which looks like news. */
+static uint64_t stuck_for(struct stream *stream, const struct net_tcp_path *path, uint64_t least)
+{
+    uint64_t now = event_now(stream->shop->loop);
+    bool is_first = now - stream->looked_at > least;
+    stream->looked_at = now;
+    if (is_first || path->unacknowledged == 0 || path->acknowledged != stream->acknowledged) {
+        stream->acknowledged = path->acknowledged;
+        stream->acknowledged_at = now;
+    }
+    return now - stream->acknowledged_at;
+}
+
+bool stream_path_is_dead(struct stream *stream, uint64_t least)
 {
     struct net_tcp_path path;
-    if (!stream_is_open(stream) || net_tcp_path(stream->descriptor, &path) != 0 || path.unacknowledged == 0) {
+    if (!stream_is_open(stream) || net_tcp_path(stream->descriptor, &path) != 0) {
         return false;
     }
     uint64_t limit = ROUND_TRIPS_OF_SILENCE * path.round_trip;
     limit = limit > least ? limit : least;
+    if (stuck_for(stream, &path, least) >= limit) {
+        return true;
+    }
     /* After a pause the last acknowledgement is old although what was just written has had no time yet. */
     bool had_time = path.retransmits > 0 || event_now(stream->shop->loop) - stream->written_at >= limit;
-    return had_time && path.silent_for >= limit;
+    return path.unacknowledged > 0 && had_time && path.silent_for >= limit;
 }
 
 void stream_limit_silence(struct stream *stream, uint64_t limit)

@@ -84,7 +84,8 @@ struct stream {
     size_t marked_size;  /* of all that waited at one moment, what still waits; then a new mark is set */
     uint64_t marked_at;  /* that moment, 0 when nothing waits */
     uint64_t written_at; /* when bytes were last handed to the kernel */
-    uint64_t records;    /* writes that carried data: over TLS, records */
+    uint64_t acknowledged, acknowledged_at, looked_at; /* what looks at the path found last */
+    uint64_t records;                                  /* writes that carried data: over TLS, records */
 };
 
 /* Begins a connection; `opened` or `closed` follows. `client` NULL means plain TCP. The handler must outlive
@@ -113,10 +114,10 @@ bool stream_is_open(const struct stream *stream);
 /* Whether TCP is established; a TLS handshake may still be under way. */
 bool stream_is_connected(const struct stream *stream);
 
-/* Whether bytes that were written have gone without any acknowledgement of the peer's TCP for three round
+/* Whether bytes that were written have gone without a new acknowledgement of the peer's TCP for three round
  * trips, and for `least` nanoseconds at least: what comes next on this path is unlikely to arrive. Asks the
- * kernel. */
-bool stream_path_is_dead(const struct stream *stream, uint64_t least);
+ * kernel. To be asked several times in `least` while something is expected. */
+bool stream_path_is_dead(struct stream *stream, uint64_t least);
 
 /* Bounds how long the kernel keeps trying to get bytes acknowledged, in nanoseconds. */
 void stream_limit_silence(struct stream *stream, uint64_t limit);

@@ -115,15 +115,13 @@ static void on_watch(struct event_timer *timer)
     }
     struct event_loop *loop = link->server->pool->around.loop;
     uint64_t oldest = container_of(link->attempts.next, struct upstream_attempt, node)->sent_at;
-    uint64_t due = oldest + PATH_SILENCE;
-    if (due <= event_now(loop)) {
-        if (stream_path_is_dead(&link->stream, PATH_SILENCE)) {
-            upstream_link_suspect(link, METRICS_UPSTREAM_CLOSES_DEAD_PATH, "dead_path");
-            return;
-        }
-        due = event_now(loop) + PATH_SILENCE / 2;
+    uint64_t now = event_now(loop), due = oldest + PATH_SILENCE;
+    if (stream_path_is_dead(&link->stream, PATH_SILENCE) && due <= now) {
+        upstream_link_suspect(link, METRICS_UPSTREAM_CLOSES_DEAD_PATH, "dead_path");
+        return;
     }
-    event_timer_set(loop, timer, due);
+    uint64_t next = now + PATH_SILENCE / 2;
+    event_timer_set(loop, timer, due > now && due < next ? due : next);
 }
 
 void upstream_link_watch(struct upstream_link *link)

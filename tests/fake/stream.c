@@ -341,7 +341,7 @@ const struct tls_failure *stream_failure(const struct stream *stream)
     return connection != NULL && connection->failure.reason != TLS_REASON_NONE ? &connection->failure : NULL;
 }
 
-bool stream_path_is_dead(const struct stream *stream, uint64_t least)
+bool stream_path_is_dead(struct stream *stream, uint64_t least)
 {
     const struct fake_connection *connection = connection_of(stream);
     return connection->server->vanished && event_now(stream->shop->loop) - stream->written_at >= least;

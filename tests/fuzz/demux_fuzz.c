@@ -97,7 +97,7 @@ int stream_send(struct stream *stream, struct span message)
     return 0;
 }
 
-bool stream_path_is_dead(const struct stream *stream, uint64_t least)
+bool stream_path_is_dead(struct stream *stream, uint64_t least)
 {
     (void)stream;
     (void)least;

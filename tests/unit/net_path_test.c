@@ -107,15 +107,17 @@ static int path_goes_silent(void)
         return 20;
     }
     usleep(50000);
-    if (net_tcp_path(pair.client, &path) != 0 || path.unacknowledged != 0 || path.retransmits != 0) {
+    if (net_tcp_path(pair.client, &path) != 0 || path.unacknowledged != 0 || path.retransmits != 0 ||
+        path.acknowledged < 8) {
         return 21;
     }
+    uint64_t acknowledged = path.acknowledged;
     set_loopback(false);
     net_tcp_write(pair.client, &part, 1);
     for (int tries = 0; tries < 200; tries++) {
         usleep(10000);
         if (net_tcp_path(pair.client, &path) == 0 && path.unacknowledged == 1 &&
-            path.silent_for >= 400 * CLOCK_MILLISECOND) {
+            path.acknowledged == acknowledged && path.silent_for >= 400 * CLOCK_MILLISECOND) {
             return 0;
         }
     }
