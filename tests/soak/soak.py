@@ -43,7 +43,7 @@ def connect(program, number):
 
 
 def framed(number):
-    return wire.frame(wire.query("c%d.test" % (number % 1000), message_id=number & 0xffff))
+    return wire.frame(wire.query("c%d.test" % (number % 1000), message_id=number & 0xffff, opt=wire.opt_record()))
 
 
 def read_answers(link, numbers):
@@ -102,7 +102,7 @@ def client_cycle(program, number):
 # ---- links to a server that ends each behind its first answer
 
 def ask_over_udp(program, name, link):
-    message = wire.query(name)
+    message = wire.query(name, opt=wire.opt_record())
     link.send(message)
     answer = wire.parse(link.recv(65536))
     assert answer.raw[:2] == message[:2] and answer.rcode == 0 and answer.data == [Zone.address(name)], answer
@@ -205,6 +205,9 @@ def with_program(directory, port, authority, server, work):
         program.start()
         work(program)
         program.stop()
+    except (AssertionError, OSError):
+        print(program.text() + "\n" + program.status().text)
+        raise
     finally:
         program.abandon()
         server.kill()

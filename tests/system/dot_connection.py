@@ -49,7 +49,7 @@ class Connection:
         self.session = None
         self.records = tls_wire.RecordReader()
         self.deframer = wire.Deframer()
-        self.heard = []
+        self.heard, self.asked = [], 0
         self.data_records = 0
         self.data_bytes = 0
         self.handshaken = False

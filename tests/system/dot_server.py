@@ -172,8 +172,9 @@ class Server:
         except (wire.WireError, IndexError, ValueError):
             message = None
         heard = Heard(raw, message, connection, time.monotonic())
-        connection.heard.append(heard)
+        connection.asked += 1
         if not self.forgetful:
+            connection.heard.append(heard)
             self.heard.append(heard)
         self.notify()
         if message is not None:

@@ -83,6 +83,8 @@ class Packet:
     destination_port: int
     payload: bytes
     fragment: bool
+    flags: int = 0
+    options: bytes = b""
 
 
 def read_packet(data):
@@ -95,11 +97,14 @@ def read_packet(data):
     else:
         protocol, body, fragment = data[6], data[40:], data[6] == 44
         source, destination = (socket.inet_ntop(socket.AF_INET6, data[at:at + 16]) for at in (8, 24))
-    ports, payload = (0, 0), body
+    ports, payload, flags, options = (0, 0), body, 0, b""
     if protocol in (6, 17) and len(body) >= 8 and not fragment:
         ports = struct.unpack("!HH", body[:4])
-        payload = body[(body[12] >> 4) * 4:] if protocol == 6 else body[8:]
-    return Packet(protocol, source, destination, *ports, payload, fragment)
+        head = (body[12] >> 4) * 4 if protocol == 6 else 8
+        payload = body[head:]
+        if protocol == 6:
+            flags, options = body[13], body[20:head]
+    return Packet(protocol, source, destination, *ports, payload, fragment, flags, options)
 
 
 class Capture:

@@ -63,9 +63,9 @@ def end_by_turns(count):
     fourth of them at the next query instead."""
     def script(connection, heard):
         at_next = connection.number % 4 == 0
-        if len(connection.heard) <= count:
+        if connection.asked <= count:
             answer(connection, heard)
-        if len(connection.heard) == count + at_next:
+        if connection.asked == count + at_next:
             connection.close(ENDS[connection.number // 4 % len(ENDS)])
     return script
 
