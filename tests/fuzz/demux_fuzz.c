@@ -421,17 +421,17 @@ static void open_pool(struct random *random, uint8_t sizes)
     static const struct upstream_server_options servers[SERVERS] = {
         {.label = "one"}, {.label = "two"}, {.label = "three"}};
     struct upstream_options options = {
-        .attempt_timeout = 700 * CLOCK_MILLISECOND,
-        .connect_timeout = 700 * CLOCK_MILLISECOND,
-        .handshake_timeout = 900 * CLOCK_MILLISECOND,
+        .attempt_timeout = 1500 * CLOCK_MILLISECOND,
+        .connect_timeout = 1500 * CLOCK_MILLISECOND,
+        .handshake_timeout = 2500 * CLOCK_MILLISECOND,
         .refused_retry = 250 * CLOCK_MILLISECOND,
         .backoff_min = 250 * CLOCK_MILLISECOND,
         .backoff_max = 30 * CLOCK_SECOND,
         .handshakes_per_second = 5,
         .in_flight = 1 + sizes % 8,
         .links = 1 + sizes % 3,
-        .max_age = 20 * CLOCK_SECOND,
-        .warm = 15 * CLOCK_SECOND,
+        .max_age = 600 * CLOCK_SECOND,
+        .warm = 600 * CLOCK_SECOND,
         .servers = servers,
         .server_count = 1 + sizes / 8 % SERVERS,
     };

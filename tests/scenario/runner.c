@@ -72,7 +72,7 @@ static void number_line(const char *line, unsigned number, char out[LINE_MAX_SIZ
 }
 
 /* "repeat N ..." says a sentence N times, "burst N ..." without giving the program a turn in between. */
-static void run_line(struct world *world, const char *line)
+static void run_line(struct world *world, const char *line, unsigned round)
 {
     unsigned times = 1, skip = 0;
     char kind[8] = "", numbered[LINE_MAX_SIZE];
@@ -81,7 +81,7 @@ static void run_line(struct world *world, const char *line)
     times = counted ? times : 1;
     static struct words words;
     for (unsigned i = 1; i <= times; i++) {
-        number_line(counted ? line + skip : line, i, numbered);
+        number_line(counted ? line + skip : line, counted ? i : round, numbered);
         words_split(&words, numbered);
         if (words_done(&words)) {
             return;
@@ -96,6 +96,32 @@ static void run_line(struct world *world, const char *line)
     }
 }
 
+/* A part of the play that is told several times: where it begins, and the number of the round. */
+struct loop {
+    long offset;
+    unsigned line, round, rounds;
+};
+
+/* "loop N" and "again" stand around it. Whether the line is one of them. */
+static bool run_loop(struct loop *loop, FILE *file, const char *line)
+{
+    unsigned rounds;
+    if (sscanf(line, " loop %u", &rounds) == 1) {
+        *loop = (struct loop){.offset = ftell(file), .line = place.line, .round = 1, .rounds = rounds};
+        return true;
+    }
+    if (strncmp(line, "again", strlen("again")) != 0) {
+        return false;
+    }
+    if (loop->round < loop->rounds && fseek(file, loop->offset, SEEK_SET) == 0) {
+        loop->round++;
+        place.line = loop->line;
+    } else {
+        loop->round = 1;
+    }
+    return true;
+}
+
 int main(int count, char **arguments)
 {
     static struct world world;
@@ -106,12 +132,15 @@ int main(int count, char **arguments)
     }
     world_init(&world);
     place.path = arguments[1];
+    struct loop loop = {.round = 1};
     static char line[LINE_MAX_SIZE];
     while (fgets(line, sizeof line, file) != NULL) {
         place.line++;
         line[strcspn(line, "#\n")] = '\0';
         place.text = line;
-        run_line(&world, line);
+        if (!run_loop(&loop, file, line)) {
+            run_line(&world, line, loop.round);
+        }
     }
     fclose(file);
     place.text = "(the end)";

@@ -75,7 +75,7 @@ GOOD = {
                                        "{ address: '127.0.0.1:5300', transport: [tcp] }]\n",
     "access": "access: { allow: [private, 198.51.100.0/24, '2001:db8::/32', 192.0.2.7], deny: [10.0.0.0/8] }\n",
     "limits": "limits: { query_timeout: 4s, tcp_idle: 1m, tcp_output: 1MiB, pending: 100, drain_delay: 0s }\n"
-              "upstream: { attempt_timeout: 900ms, backoff_max: 1m, handshakes_per_second: 10, in_flight: 100 }\n",
+              "upstream: { attempt_timeout: 1900ms, backoff_max: 1m, handshakes_per_second: 10, in_flight: 100 }\n",
     "log": "log: { level: debug, format: json, target: stdout, queries: anonymous }\nworkers: 3\nuser: \"\"\n",
     "padding": "@tls: { ca: '@CA@', min_version: '1.3', padding: 0 }\nprivacy: { strip_client_subnet: false }\n",
     "comments and anchors": "# a comment\nworkers: auto # another\n\n",

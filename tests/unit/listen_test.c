@@ -52,16 +52,16 @@ static void open_pool(void)
     struct upstream_server_options server = {.label = "silent"};
     assert_int_equal(net_tcp_listen(&any, false, 8, &silent_server), 0);
     assert_int_equal(net_local_address(silent_server, &server.address), 0);
-    struct upstream_options options = {.attempt_timeout = CLOCK_SECOND,
-                                       .connect_timeout = CLOCK_SECOND,
-                                       .handshake_timeout = CLOCK_SECOND,
-                                       .refused_retry = CLOCK_SECOND,
-                                       .backoff_min = CLOCK_SECOND,
-                                       .backoff_max = CLOCK_SECOND,
+    struct upstream_options options = {.attempt_timeout = 1500 * CLOCK_MILLISECOND,
+                                       .connect_timeout = 1500 * CLOCK_MILLISECOND,
+                                       .handshake_timeout = 2500 * CLOCK_MILLISECOND,
+                                       .refused_retry = 250 * CLOCK_MILLISECOND,
+                                       .backoff_min = 250 * CLOCK_MILLISECOND,
+                                       .backoff_max = 30 * CLOCK_SECOND,
                                        .handshakes_per_second = 5,
                                        .links = 1,
-                                       .max_age = 3600 * CLOCK_SECOND,
-                                       .warm = 60 * CLOCK_SECOND,
+                                       .max_age = 600 * CLOCK_SECOND,
+                                       .warm = 600 * CLOCK_SECOND,
                                        .in_flight = 64,
                                        .servers = &server,
                                        .server_count = 1};

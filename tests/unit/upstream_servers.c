@@ -172,17 +172,17 @@ uint64_t meter(size_t server, enum metrics_upstream_meter which)
 /* ---- the world ---- */
 
 const struct upstream_options usual = {
-    .attempt_timeout = 150 * CLOCK_MILLISECOND,
-    .connect_timeout = 300 * CLOCK_MILLISECOND,
-    .handshake_timeout = 300 * CLOCK_MILLISECOND,
-    .refused_retry = 20 * CLOCK_MILLISECOND,
-    .backoff_min = 40 * CLOCK_MILLISECOND,
-    .backoff_max = 300 * CLOCK_MILLISECOND,
+    .attempt_timeout = 1500 * CLOCK_MILLISECOND,
+    .connect_timeout = 1500 * CLOCK_MILLISECOND,
+    .handshake_timeout = 2500 * CLOCK_MILLISECOND,
+    .refused_retry = 250 * CLOCK_MILLISECOND,
+    .backoff_min = 250 * CLOCK_MILLISECOND,
+    .backoff_max = 30 * CLOCK_SECOND,
     .handshakes_per_second = 1000,
     .in_flight = 4096,
     .links = 1,
-    .max_age = 3600 * CLOCK_SECOND,
-    .warm = 60 * CLOCK_SECOND,
+    .max_age = 600 * CLOCK_SECOND,
+    .warm = 600 * CLOCK_SECOND,
     .server_count = 1,
 };
 

@@ -185,13 +185,14 @@ static void fill_config(struct config *config)
     config->limits.tcp_output = 128 * 1024;
     config->limits.tcp_connections = config->limits.tcp_connections_per_client = 10;
     config->limits.pending = config->limits.pending_per_client = 10;
-    config->upstream.attempt_timeout = config->upstream.connect_timeout = CLOCK_SECOND;
-    config->upstream.handshake_timeout = config->upstream.refused_retry = CLOCK_SECOND;
-    config->upstream.backoff_min = config->upstream.backoff_max = CLOCK_SECOND;
+    config->upstream.attempt_timeout = config->upstream.connect_timeout = 1500 * CLOCK_MILLISECOND;
+    config->upstream.handshake_timeout = 2500 * CLOCK_MILLISECOND;
+    config->upstream.refused_retry = config->upstream.backoff_min = 250 * CLOCK_MILLISECOND;
+    config->upstream.backoff_max = 30 * CLOCK_SECOND;
     config->upstream.handshakes_per_second = 5;
     config->upstream.links = 1;
-    config->upstream.max_age = 3600 * CLOCK_SECOND;
-    config->upstream.warm = 60 * CLOCK_SECOND;
+    config->upstream.max_age = 600 * CLOCK_SECOND;
+    config->upstream.warm = 600 * CLOCK_SECOND;
     config->upstream.in_flight = 10;
     config->tls.padding = 128;
 }
