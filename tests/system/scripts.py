@@ -137,6 +137,18 @@ def with_question(name=None, kind=None, cls=None):
     return change
 
 
+def with_keepalive(units):
+    """The option of RFC 7828 in the OPT record, which stands at the end."""
+    option = struct.pack("!HHH", wire.KEEPALIVE, 2, units)
+
+    def change(message):
+        parsed = wire.parse(message)
+        size = sum(4 + len(data) for _, data in parsed.opt.options)
+        length_at = len(message) - size - 2
+        return message[:length_at] + struct.pack("!H", size + len(option)) + message[length_at + 2:] + option
+    return change
+
+
 def without_question(message):
     """QDCOUNT 0 and no records."""
     return message[:4] + bytes(8)

@@ -98,9 +98,9 @@ def test_delay_before_the_drain(dnseal, a):
 def test_kill_and_restart(dnseal, a):
     """Shows: P01, W5"""
     program = dnseal(a)
-    for turn in range(10):
-        with Flow(program.address, program.port, 100, name="k%d-%%d.test" % turn) as flow:
-            time.sleep(0.2)
+    for turn in range(50):
+        with Flow(program.address, program.port, 200, name="k%d-%%d.test" % turn) as flow:
+            time.sleep(0.1)
             assert program.kill() == [], "an engine lived on"
             flow.finish(0)
         started = time.monotonic()

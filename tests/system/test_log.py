@@ -1,15 +1,17 @@
 """What the log says, how it is written, and what it must not say."""
+import errno
 import json
 import os
 import re
 import signal
+import subprocess
 import time
 
 import pytest
 
 import wire
 from clients import Flow, udp_exchange
-from program import as_event, run, scaled
+from program import BINARY, Metrics, as_event, clean_environment, run, scaled
 
 ODD = [b"line\nbreak", b"return\rhere", b"escape\x1b[31m", b'quote"quote', b"back\\slash", b"nul\x00nul", b"high\xff\xfe",
        b"equals=x event=forged", b"{brace}", b"tab\tdel\x7f", b"\xc3\xa4\xe2\x82\xac"]
@@ -189,6 +191,96 @@ def test_lost_events_are_counted_while_the_log_is_stuck(dnseal, a):
         assert program.status().total("dnseal_log_dropped_total") > 0
     finally:
         program.pause_reading.clear()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of half a mebibyte that anybody may write to."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k,mode=1777", "none", str(place)], check=True)
+    for parent in list(tmp_path.parents)[:2] + [tmp_path]:
+        parent.chmod(parent.stat().st_mode | 0o011)
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(place):
+    with open(place / "ballast", "wb", buffering=0) as ballast:
+        for size in (4096, 1):
+            try:
+                while ballast.write(bytes(size)):
+                    pass
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+
+
+def wait_for_line(target, text, seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and text not in target.read_text():
+        time.sleep(0.05)
+    return text in target.read_text()
+
+
+def test_full_disk_harms_nobody(dnseal, a, small_disk):
+    """Shows: O06, W5, W8
+
+    Clients notice nothing, what is lost is counted, and the log goes on by itself when there is room again, on a
+    new line."""
+    target = small_disk / "dnseal.log"
+    program = dnseal(a, ready=False, workers=1, log={"target": str(target), "queries": "full"})
+    end = time.monotonic() + scaled(10)
+    while program.query_udp("ready.test", timeout=0.2) is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert wait_for_line(target, "ready.test", scaled(2))
+    fill(small_disk)
+    with Flow(program.address, program.port, 300) as flow:
+        time.sleep(2)
+        flow.finish(scaled(5))
+    flow.assert_served(scaled(0.3))
+    lost = program.status().total("dnseal_log_dropped_total")
+    assert lost > 0
+    (small_disk / "ballast").unlink()
+    assert program.query_udp("room-again.test").rcode == 0
+    assert wait_for_line(target, "room-again.test", scaled(5))
+    assert program.query_udp("and-on.test").rcode == 0
+    assert wait_for_line(target, "and-on.test", scaled(2))
+    program.stop()
+    broken = [line for line in target.read_text().splitlines() if not as_event(line)]
+    assert len(broken) <= 1, "more than the one that the disk had no room for: %s" % broken
+
+
+@pytest.mark.parametrize("target", ["stdout", "stderr"])
+def test_pipe_whose_reader_stops(write_config, a, target):
+    """Shows: O06, W5
+
+    The reader takes nothing for a while, and what it is then given begins with whole lines again."""
+    file, address, port = write_config(a, workers=1, log={"target": target, "queries": "full"})
+    process = subprocess.Popen([BINARY, "-c", str(file)], stdin=subprocess.DEVNULL, env=clean_environment(),
+                               stdout=subprocess.PIPE if target == "stdout" else subprocess.DEVNULL,
+                               stderr=subprocess.PIPE if target == "stderr" else subprocess.DEVNULL)
+    pipe = process.stdout or process.stderr
+    try:
+        while b'"ready"' not in pipe.readline():
+            assert process.poll() is None
+        with Flow(address, port, 500, name="%s.f%%d.test" % ("l" * 60)) as flow:
+            time.sleep(3)
+            flow.finish(scaled(5))
+        flow.assert_served(scaled(0.3))
+        seen, end = b"", time.monotonic() + scaled(5)
+        os.set_blocking(pipe.fileno(), False)
+        while b"after.test" not in seen and time.monotonic() < end:
+            udp_exchange(address, port, wire.query("after.test"))
+            seen += pipe.read(1 << 20) or b""
+        assert b"after.test" in seen
+        status = run(["-c", str(file), "--control", "status"]).stdout
+        assert Metrics(status).total("dnseal_log_dropped_total") > 0
+        lines = seen[:seen.rindex(b"\n")].decode().splitlines()
+        assert len(lines) > 100 and all(as_event(line) for line in lines[1:])
+    finally:
+        process.terminate()
+        assert process.wait(scaled(10)) == 0
+        pipe.close()
 
 
 def test_counters_are_logged_on_request(dnseal, a):
