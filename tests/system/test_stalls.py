@@ -1,4 +1,6 @@
 """Servers that stall at every stage, end their connections in every way, and come back: what clients see meanwhile."""
+import socket
+import struct
 import time
 
 import pytest
@@ -126,6 +128,52 @@ def test_process_that_is_killed_and_comes_back(dnseal, server_process, b):
     flow.assert_served(scaled(2))
     assert flow.slower_than(scaled(0.2), since=at + 2) == 0
     weight.assert_flat(further_links=2, share_of_cpu=0.4)
+
+
+LONG = "%s.%s.%s" % ("a" * 60, "b" * 60, "c" * 60)
+SMALL_BUFFERS = {"tcp_wmem": "4096 4096 8192", "tcp_rmem": "4096 4096 8192"}
+
+
+def ask_and_leave(program, count):
+    """Long questions that fill the way to a server that does not read. Who asked the first half goes at once."""
+    leaving, staying = program.tcp(), program.tcp()
+    for link in (leaving, staying):
+        link.send(*[wire.query("n%d.%s.test" % (number, LONG), message_id=number) for number in range(count)])
+    time.sleep(0.5)
+    leaving.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    leaving.socket.close()
+    return staying
+
+
+def test_questions_that_go_while_they_are_written(namespace, server, dnseal):
+    """Shows: regression 15, pain 10, pain 26, W8
+
+    Their bytes wait for a server that reads nothing, with buffers of a few thousand bytes; their clients go, or get
+    SERVFAIL in time; then the server reads on, and what comes out is whole."""
+    space = namespace()
+    with space.entered():
+        for key, value in SMALL_BUFFERS.items():
+            with open("/proc/sys/net/ipv4/" + key, "w") as setting:
+                setting.write(value)
+        only = server("a.test", at="127.0.0.2", port=8853)
+        program = dnseal(only, listen=["127.0.0.1:5300"], workers=1)
+        program.address, program.port = "127.0.0.1", 5300
+        weight = warmed(program)
+        only.deaf = True
+        staying = ask_and_leave(program, 300)
+        answers = staying.receive_many(300, scaled(6))
+        assert sorted(answer.id for answer in answers) == list(range(300))
+        assert {answer.rcode for answer in answers} == {wire.RCODES["SERVFAIL"]}
+        only.deaf = False
+        begun = time.monotonic()
+        while program.query_udp("back-%d.test" % int(1000 * (time.monotonic() - begun)), timeout=8).rcode:
+            assert time.monotonic() - begun < scaled(6)
+        for number in range(50):
+            assert program.query_udp("after-%d.test" % number).rcode == 0
+        assert all(heard.message is not None for heard in only.heard) and len(only.heard) > 70
+        staying.socket.close()
+        time.sleep(0.5)
+        weight.assert_flat(further_links=2, memory=4 << 20)  # 600 questions have never waited here before
 
 
 # ---- every way to end a connection, again and again under a steady stream
