@@ -13,6 +13,7 @@
 enum { AGE_JITTER_PERCENT = 20 };
 
 #define PATH_SILENCE     (400 * CLOCK_MILLISECOND)
+#define PATH_LOOK        (PATH_SILENCE / 4)
 #define KEEPALIVE_UNIT   (100 * CLOCK_MILLISECOND)
 #define IDLE_LIMIT_LEAST (500 * CLOCK_MILLISECOND)
 
@@ -110,17 +111,21 @@ static void on_due(struct event_timer *timer)
 static void on_watch(struct event_timer *timer)
 {
     struct upstream_link *link = container_of(timer, struct upstream_link, watch);
-    if (link->state != UPSTREAM_LINK_OPEN || list_empty(&link->attempts)) {
+    if (link->state != UPSTREAM_LINK_OPEN) {
+        return;
+    }
+    bool is_dead = stream_path_is_dead(&link->stream, PATH_SILENCE);
+    if (list_empty(&link->attempts)) {
         return;
     }
     struct event_loop *loop = link->server->pool->around.loop;
     uint64_t oldest = container_of(link->attempts.next, struct upstream_attempt, node)->sent_at;
     uint64_t now = event_now(loop), due = oldest + PATH_SILENCE;
-    if (stream_path_is_dead(&link->stream, PATH_SILENCE) && due <= now) {
+    if (is_dead && due <= now) {
         upstream_link_suspect(link, METRICS_UPSTREAM_CLOSES_DEAD_PATH, "dead_path");
         return;
     }
-    uint64_t next = now + PATH_SILENCE / 2;
+    uint64_t next = now + PATH_LOOK;
     event_timer_set(loop, timer, due > now && due < next ? due : next);
 }
 
@@ -128,7 +133,7 @@ void upstream_link_watch(struct upstream_link *link)
 {
     if (!event_timer_pending(&link->watch)) {
         struct event_loop *loop = link->server->pool->around.loop;
-        event_timer_set(loop, &link->watch, event_now(loop) + PATH_SILENCE);
+        event_timer_set(loop, &link->watch, event_now(loop) + PATH_LOOK);
     }
 }
 
