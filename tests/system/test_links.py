@@ -53,7 +53,7 @@ def test_unanswered_queries_do_not_use_up_ids(dnseal, a):
     As many questions as there are ids are never answered: each gets its SERVFAIL in time, nothing spins, nothing is
     kept, and the next question is answered."""
     program = dnseal(a, workers=1, upstream={"in_flight": 4096},
-                     limits={"pending": AT_ONCE, "pending_per_client": AT_ONCE})
+                     limits={"pending": AT_ONCE, "pending_per_client": AT_ONCE, "tcp_output": "2MiB"})
     assert program.query_udp("warm.test").rcode == 0
     a.script, a.forgetful = scripts.silent, True
     engine, = program.engines()
