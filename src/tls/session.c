@@ -27,9 +27,8 @@ static bool prepare(struct tls_session *session, int descriptor)
 {
     SSL *library = session->library;
     X509_VERIFY_PARAM_set_time(SSL_get0_param(library), (time_t)session->wall);
-    SSL_set_app_data(library, session);
     SSL_set_connect_state(library);
-    return tls_socket_open(session, descriptor) &&
+    return SSL_set_app_data(library, session) == 1 && tls_socket_open(session, descriptor) &&
            (session->client->name == NULL || SSL_set_tlsext_host_name(library, session->client->name) == 1);
 }
 
