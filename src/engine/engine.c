@@ -63,12 +63,12 @@ static void end_event(struct engine *engine)
     event_mailbox_post(log_writer_mailbox(engine->log));
 }
 
-static void send_letter(struct engine *engine, enum engine_letter letter, const char *text)
+static int send_letter(struct engine *engine, enum engine_letter letter, const char *text)
 {
     uint8_t packet[1 + REASON_SIZE] = {(uint8_t)letter};
     size_t size = strnlen(text, REASON_SIZE);
     memcpy(packet + 1, text, size);
-    net_local_send(engine->setup->channel, span_of(packet, 1 + size), -1);
+    return net_local_send(engine->setup->channel, span_of(packet, 1 + size), -1);
 }
 
 /* ---- the end ---- */
@@ -127,8 +127,8 @@ static void on_channel(struct event_watch *watch, unsigned readiness)
     uint8_t packet[1];
     int passed;
     int size = net_local_receive(watch->descriptor, packet, sizeof packet, &passed);
-    if (size == ERROR_AGAIN) {
-        return;
+    if (size == ERROR_AGAIN || size == ERROR_MEMORY) {
+        return; /* it is still there to be read */
     }
     if (size <= 0 || packet[0] == ENGINE_STOP) {
         stop_workers(engine);
@@ -347,9 +347,12 @@ static int start_threads(struct engine *engine)
     if (error != 0) {
         return fail(engine, error, "a thread cannot be started");
     }
+    error = send_letter(engine, ENGINE_READY, "");
+    if (error != 0) {
+        return fail(engine, error, "the supervisor cannot be told");
+    }
     log_listening(engine);
     log_ready(engine);
-    send_letter(engine, ENGINE_READY, "");
     return 0;
 }
 
@@ -403,7 +406,7 @@ int engine_run(const struct engine_setup *setup)
     engine->setup = setup;
     int error = come_up(engine);
     if (error != 0) {
-        send_letter(engine, ENGINE_FAILED, engine->reason);
+        (void)send_letter(engine, ENGINE_FAILED, engine->reason);
     } else {
         event_loop_run(engine->loop);
     }
