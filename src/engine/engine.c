@@ -186,6 +186,9 @@ static int build_trust(struct engine *engine)
     }
     error = tls_trust_build(span_of(text, size), &engine->trust);
     memory_close(text, size);
+    if (error == ERROR_MEMORY) {
+        return fail(engine, error, "the authorities cannot be read");
+    }
     if (error != 0) {
         snprintf(engine->reason, sizeof engine->reason, "tls.ca: %s: %s", engine->setup->config->tls.ca,
                  error == ERROR_NOT_FOUND ? "holds no certificate"
@@ -315,6 +318,13 @@ static int open_workers(struct engine *engine)
     return 0;
 }
 
+/* After everything else that the library is asked for at the start. */
+static int load_library(struct engine *engine)
+{
+    int error = tls_library_load();
+    return error == 0 ? 0 : fail(engine, error, "the TLS library cannot be loaded");
+}
+
 static void log_listening(struct engine *engine)
 {
     for (size_t i = 0; i < engine->setup->socket_count && engine->setup->sockets[i].worker == 0; i++) {
@@ -358,8 +368,9 @@ static int start_threads(struct engine *engine)
 
 static int come_up(struct engine *engine)
 {
-    int (*const floors[])(struct engine *) = {open_loop,    open_log,     share_descriptors, build_trust,
-                                              build_guards, copy_sockets, open_workers,      start_threads};
+    int (*const floors[])(struct engine *) = {open_loop,    open_log,     share_descriptors,
+                                              build_trust,  build_guards, copy_sockets,
+                                              open_workers, load_library, start_threads};
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
         int error = floors[i](engine);
         if (error != 0) {

@@ -59,6 +59,10 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
     signal(SIGXFSZ, SIG_IGN); /* a log that may not grow any more loses lines, and its writer goes on */
     signal(SIGPIPE, SIG_IGN); /* whoever reads our words may go: that must not end us without one */
     struct arguments arguments;
+    if (tls_library_open() != 0) {
+        complain("the TLS library cannot be opened");
+        return 1;
+    }
     if (arguments_read(argc, argv, &arguments) != 0) {
         return 2;
     }

@@ -35,6 +35,9 @@ static int add_certificates(X509_STORE *store, BIO *text)
     size_t count = 0;
     X509 *certificate;
     while ((certificate = PEM_read_bio_X509(text, NULL, NULL, NULL)) != NULL) {
+        /* What the library finds out about a certificate when it needs it first, it keeps, and keeps it wrong
+         * where memory runs out just then: let that be at the start. */
+        (void)X509_check_purpose(certificate, -1, 0);
         int added = X509_STORE_add_cert(store, certificate);
         X509_free(certificate);
         if (!added) {
@@ -44,7 +47,7 @@ static int add_certificates(X509_STORE *store, BIO *text)
     }
     unsigned long error = ERR_peek_last_error();
     if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) {
-        return ERROR_MALFORMED;
+        return ERR_GET_REASON(error) == ERR_R_MALLOC_FAILURE ? ERROR_MEMORY : ERROR_MALFORMED;
     }
     return count == 0 ? ERROR_NOT_FOUND : 0;
 }

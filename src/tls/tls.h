@@ -57,13 +57,22 @@ struct tls_failure {
     int64_t not_before, not_after; /* of it, seconds since the epoch; 0 when none came */
 };
 
+/* ---- the library (library.c) ---- */
+
+/* Once in a process, before anything else of this room. ERROR_SYSTEM when the library has memory already. */
+int tls_library_open(void);
+
+/* Loads what handshakes take and nobody has needed so far. ERROR_MEMORY when the library was refused memory
+ * at any time since the open: it may lack a part of itself, and would not say so. */
+int tls_library_load(void);
+
 /* ---- trust and contexts (context.c) ---- */
 
 /* Certificates of authorities; shared by all contexts and threads, immutable. */
 struct tls_trust;
 
 /* From PEM text. ERROR_MALFORMED when it holds a certificate that cannot be read, ERROR_NOT_FOUND when it
- * holds none. The caller frees it after every context that was built on it. */
+ * holds none, ERROR_MEMORY. The caller frees it after every context that was built on it. */
 int tls_trust_build(struct span pem, struct tls_trust **out);
 void tls_trust_free(struct tls_trust *trust);
 

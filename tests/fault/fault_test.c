@@ -332,6 +332,9 @@ int main(int argc, char **argv)
         }
     }
     signal(SIGPIPE, SIG_IGN);
+    if (tls_library_open() != 0) {
+        return 1;
+    }
     struct far_end *far = far_raise();
     bool single = options.nth > 0 && options.story != NULL && options.call != NULL;
     int code = single ? run_one(&options, far) : run_many(&options, far);
