@@ -51,7 +51,7 @@ enum fault_call {
 };
 
 /* In the place of an error: the call does less than it was asked for. */
-enum { FAULT_SHORT = -1, FAULT_ERRORS_MAX = 10 };
+enum { FAULT_SHORT = -1, FAULT_ERRORS_MAX = 10, FAULT_FRAMES_MAX = 24 };
 
 struct fault_kind {
     const char *name;
@@ -69,9 +69,11 @@ struct fault_page {
     int error;
     unsigned first, times;
     int channel;
-    bool talkative; /* tell on standard error where a fault strikes and who lost memory */
+    bool talkative; /* tell on standard error where each fault strikes and who lost memory */
     /* What happened. */
     atomic_uint fired, counts[FAULT_CALL_COUNT];
+    void *frames[FAULT_FRAMES_MAX]; /* where it struck last */
+    int frame_count;
     atomic_uint turns; /* of all loops, armed or not */
     bool ended;        /* the engine's function has returned, and what follows is known */
     unsigned memory_lost, descriptors_lost;

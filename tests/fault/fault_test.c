@@ -2,7 +2,7 @@
  * Faults by the thousand: every story is played once in peace, which tells how often it makes each call, and
  * then again and again with one of these calls failing. See README.md.
  */
-#include <errno.h>
+#include <execinfo.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>

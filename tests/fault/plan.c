@@ -13,7 +13,7 @@
 
 #include "fault.h"
 
-enum { DESCRIPTORS_MAX = 512, FRAMES_MAX = 24 };
+enum { DESCRIPTORS_MAX = 512 };
 
 /* What Linux really says there. epoll_ctl: only adding can fail. */
 const struct fault_kind fault_kinds[FAULT_CALL_COUNT] = {
@@ -74,13 +74,15 @@ void fault_exempt(bool exempt)
     exempted = exempt;
 }
 
-static void tell(enum fault_call call, unsigned number)
+static void note_place(enum fault_call call, unsigned number)
 {
-    void *frames[FRAMES_MAX];
     exempted = true;
-    fprintf(stderr, "fault: %s %u says %s\n", fault_kinds[call].name, number,
-            fault_error_name(current->error));
-    backtrace_symbols_fd(frames, backtrace(frames, FRAMES_MAX), STDERR_FILENO);
+    current->frame_count = backtrace(current->frames, FAULT_FRAMES_MAX);
+    if (current->talkative) {
+        fprintf(stderr, "fault: %s %u says %s\n", fault_kinds[call].name, number,
+                fault_error_name(current->error));
+        backtrace_symbols_fd(current->frames, current->frame_count, STDERR_FILENO);
+    }
     exempted = false;
 }
 
@@ -94,9 +96,7 @@ bool fault_strikes(enum fault_call call, bool *cut)
         return false;
     }
     atomic_fetch_add(&current->fired, 1);
-    if (current->talkative) {
-        tell(call, number);
-    }
+    note_place(call, number);
     if (current->error == FAULT_SHORT) {
         *cut = true;
         return false;
@@ -112,7 +112,9 @@ static bool is_open(int descriptor)
 
 void fault_begin(struct fault_page *page)
 {
+    void *frame;
     tzset(); /* what the C library keeps for good */
+    (void)backtrace(&frame, 1);
     for (int i = 0; i < DESCRIPTORS_MAX; i++) {
         descriptors_before[i] = is_open(i);
     }

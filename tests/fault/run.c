@@ -88,8 +88,8 @@ static void make_sockets(struct run *run)
     size_t granted;
     must(address_parse(span_text("127.0.0.1:0"), 0, &any) == 0, "no address");
     run->sockets[0].udp = true;
-    must(net_udp_bind(&any, true, 1 << 20, &run->sockets[0].descriptor, &granted) == 0, "no UDP socket");
-    must(net_tcp_listen(&any, true, 128, &run->sockets[1].descriptor) == 0, "no TCP socket");
+    must(net_udp_bind(&any, false, 1 << 20, &run->sockets[0].descriptor, &granted) == 0, "no UDP socket");
+    must(net_tcp_listen(&any, false, 128, &run->sockets[1].descriptor) == 0, "no TCP socket");
     for (int i = 0; i < 2; i++) {
         must(net_local_address(run->sockets[i].descriptor, &bound) == 0, "no address");
         run->port[i] = bound.port;
@@ -213,10 +213,12 @@ static void end(struct run *run)
         run_drain(run);
     }
     while (size > 0) {
-        size = hear(run, letter, run->trouble[0] == '\0' ? END_PATIENCE : 0);
+        size = hear(run, letter, END_PATIENCE);
     }
     if (size < 0) {
         run_trouble(run, "the end hangs");
+        size_t told = strlen(run->trouble);
+        snprintf(run->trouble + told, sizeof run->trouble - told, ", and it does not end");
         kill(run->engine, SIGKILL);
     }
     waitpid(run->engine, &status, 0);
