@@ -14,7 +14,7 @@
 
 #include "run.h"
 
-enum { CASES_MAX = 4 << 20, REPEATS = 12, JOBS_A_CORE = 6, TROUBLES_TOLD = 50 };
+enum { CASES_MAX = 4 << 20, MEMORY_REPEATS = 12, CALL_REPEATS = 3, JOBS_A_CORE = 12, TROUBLES_TOLD = 50 };
 
 struct options {
     const char *story, *call, *error;
@@ -161,7 +161,7 @@ static void add_call(struct tally *tally, const struct options *options, const s
              i <= run.page->counts[call] && is_wanted(options->error, fault_error_name(*error)); i++) {
             struct plan plan = {.call = call, .error = *error, .first = i, .times = 1};
             add_case(tally, story, plan);
-            plan.times = REPEATS;
+            plan.times = call <= FAULT_aligned_alloc ? MEMORY_REPEATS : CALL_REPEATS;
             add_case(tally, story, plan);
         }
     }
