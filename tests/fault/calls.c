@@ -5,7 +5,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
+#include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -202,13 +202,33 @@ ssize_t getrandom(void *out, size_t size, unsigned flags)
     return fault_strikes(FAULT_getrandom, &cut) ? -1 : BENEATH(getrandom)(out, cut ? 1 : size, flags);
 }
 
+struct thread {
+    void *(*run)(void *);
+    void *argument;
+};
+
+static void *begin(void *argument)
+{
+    struct thread thread = *(struct thread *)argument;
+    free(argument);
+    fault_exempt(false);
+    void *result = thread.run(thread.argument);
+    fault_exempt(true);
+    return result;
+}
+
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *), void *argument)
 {
+    if (!fault_watches()) {
+        return BENEATH(pthread_create)(thread, attributes, run, argument);
+    }
     if (fault_strikes(FAULT_pthread_create, NULL)) {
         return EAGAIN;
     }
     fault_exempt(true);
-    int result = BENEATH(pthread_create)(thread, attributes, run, argument);
+    struct thread *watched = malloc(sizeof *watched);
+    *watched = (struct thread){.run = run, .argument = argument};
+    int result = BENEATH(pthread_create)(thread, attributes, begin, watched);
     fault_exempt(false);
     return result;
 }

@@ -73,6 +73,7 @@ static void tell_repeat(const struct fault_case *one)
            fault_kinds[one->plan.call].name, one->plan.first, fault_error_name(one->plan.error),
            one->plan.times, run.trouble);
     fflush(stdout);
+    backtrace_symbols_fd(run.page->frames, run.page->frame_count, STDOUT_FILENO);
 }
 
 static void count_case(struct tally *tally, const struct fault_case *one)

@@ -52,7 +52,8 @@ const struct fault_kind fault_kinds[FAULT_CALL_COUNT] = {
 
 static struct fault_page *current;
 static bool descriptors_before[DESCRIPTORS_MAX];
-static _Thread_local bool exempted;
+/* Threads are the C library's, or a sanitizer's, until their function is called. */
+static _Thread_local bool exempted = true;
 
 const char *fault_error_name(int error)
 {
@@ -119,6 +120,7 @@ void fault_begin(struct fault_page *page)
         descriptors_before[i] = is_open(i);
     }
     current = page;
+    exempted = false;
 }
 
 void fault_end(void)

@@ -188,10 +188,13 @@ static void judge_end(struct run *run, int status)
 {
     char words[WORDS_MAX];
     read_words(run, words);
-    if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) {
-        run->trouble[0] = '\0'; /* whatever else was seen comes from it */
+    bool killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    if (!run->page->ended && !killed) {
+        run->trouble[0] = '\0'; /* whatever else was seen comes from the crash */
+    }
+    if (WIFSIGNALED(status) && !killed) {
         run_trouble(run, "crash: signal %d: %s", WTERMSIG(status), words);
-    } else if (!run->page->ended) {
+    } else if (!run->page->ended && !killed) {
         run_trouble(run, "crash: exit code %d: %s", WEXITSTATUS(status), words);
     } else if (WEXITSTATUS(status) != (run->refused ? 1 : 0)) {
         run_trouble(run, "exit code %d", WEXITSTATUS(status));
