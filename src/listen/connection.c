@@ -252,7 +252,9 @@ void listen_connection_open(struct listen_hall *hall, int descriptor, const stru
     list_append(&hall->open, &connection->node);
     metrics_set(&hall->around.metrics->meter[METRICS_TCP_CONNECTIONS], hall->connections.taken);
     if (stream_accept(&connection->stream, hall->around.shop, descriptor, &connection_handler) != 0) {
-        listen_connection_close(connection, METRICS_TCP_CLOSES_MEMORY);
+        listen_connection_close(connection,
+                                METRICS_TCP_CLOSES_MEMORY); /* counted before the client can see it */
+        net_close(descriptor);
         return;
     }
     stream_limit_output(&connection->stream, hall->options.tcp_output);

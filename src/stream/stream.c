@@ -185,7 +185,6 @@ static int begin(struct stream *stream, enum stream_state state)
     int error =
         event_watch_add(stream->shop->loop, &stream->watch, stream->descriptor, wanted_readiness(stream));
     if (error) {
-        net_close(stream->descriptor);
         stream->state = STREAM_CLOSED;
     }
     return error;
@@ -283,7 +282,11 @@ int stream_connect(struct stream *stream, struct stream_shop *shop, const struct
     }
     prepare(stream, shop, descriptor, handler);
     stream->client = client;
-    return begin(stream, STREAM_CONNECTING);
+    error = begin(stream, STREAM_CONNECTING);
+    if (error) {
+        net_close(descriptor);
+    }
+    return error;
 }
 
 int stream_accept(struct stream *stream, struct stream_shop *shop, int descriptor,

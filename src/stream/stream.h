@@ -93,7 +93,8 @@ struct stream {
 int stream_connect(struct stream *stream, struct stream_shop *shop, const struct address *remote,
                    struct tls_client *client, const struct stream_handler *handler);
 
-/* Takes over a connected plain descriptor, which is closed by stream_close (also when this fails). */
+/* Takes over a connected plain descriptor, which is closed by stream_close. When this fails, it stays the
+ * caller's. */
 int stream_accept(struct stream *stream, struct stream_shop *shop, int descriptor,
                   const struct stream_handler *handler);
 
