@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "peers"
-WORD = re.compile(r"@(PORT|SERVER|SERVER_PORT|NAME|AUTHORITY|RUN|WORKERS)@")
+WORD = re.compile(r"@(PORT|SERVER|SERVER_PORT|NAME|AUTHORITY|RUN|WORKERS|WARM)@")
 
 
 @dataclasses.dataclass(frozen=True)

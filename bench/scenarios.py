@@ -173,12 +173,13 @@ def measure_start(bench, peer):
 
 
 def measure_rest(bench, peers):
-    """Everybody rests beside the others, with the connection that a first query has opened; `settled` seconds later
-    their sleeps are counted."""
+    """Everybody rests beside the others after a first query; dnseal does not keep its connection ready for a second.
+    `settled` seconds later their sleeps are counted."""
     settled, counted = 12, 10
     with contextlib.ExitStack() as stack:
         stack.enter_context(Server(bench))
-        programs = [stack.enter_context(Program(peer, bench, PORT=5300 + number)) for number, peer in enumerate(peers)]
+        programs = [stack.enter_context(Program(peer, bench, PORT=5300 + number, WARM="1s"))
+                    for number, peer in enumerate(peers)]
         for program in programs:
             program.settle()
         time.sleep(settled)
@@ -268,7 +269,7 @@ ALL = (
              measure_outage,
              (Bar("back", "", False, 300), Bar("unanswered", "", False, 0), Bar("failed_after", "", False, 0)),
              joint=True, limit=False),
-    Scenario("PH", "wake-ups at rest, connection open", {"wakeups": "a second"}, measure_rest,
+    Scenario("PH", "wake-ups at rest, after the time for which a connection is kept ready", {"wakeups": "a second"}, measure_rest,
              (Bar("wakeups", "", False, 0),), joint=True, once=True),
     Scenario("PL", "a burst of queries on a fresh socket",
              {"lost_500": "lost of 500", "failed_500": "failed of 500", "lost_5000": "lost of 5,000",
