@@ -1,6 +1,7 @@
 /* Reservations of address space: private ones for slabs, shared ones for what outlives a process. */
 #include "base/memory.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <link.h>
 #include <stdint.h>
@@ -56,13 +57,15 @@ int memory_share(size_t size, const char *name, void **out, int *descriptor)
 
 int memory_store(struct span bytes, const char *name, int *descriptor)
 {
-    void *memory;
+    void *memory = NULL;
     int error = memory_share(mapped_size(bytes.size), name, &memory, descriptor);
-    if (error == 0) {
-        memcpy(memory, bytes.data, bytes.size);
-        memory_close(memory, bytes.size);
+    if (error != 0) {
+        return error;
     }
-    return error;
+    assert(memory != NULL);
+    memcpy(memory, bytes.data, bytes.size);
+    memory_close(memory, bytes.size);
+    return 0;
 }
 
 int memory_map(int descriptor, size_t size, void **out)

@@ -256,7 +256,7 @@ int boot_plan(struct boot *boot)
 static uint64_t group_limit(void)
 {
     char *text;
-    size_t size;
+    size_t size = 0;
     unsigned long long limit = 0;
     if (read_file("/sys/fs/cgroup/memory.max", &text, &size) != 0) {
         return UINT64_MAX;
