@@ -61,6 +61,16 @@ def measure_twenty(bench, peer):
     return loaded(bench, peer, outstanding=20)
 
 
+def measure_thousand(bench, peer):
+    """So many that they do not fit into one record of TLS."""
+    with Server(bench) as server, Program(peer, bench) as program:
+        program.settle()
+        before = server.counters()
+        seen = Load(bench, program, warmup=0.4, seconds=bench.seconds, outstanding=1000).result()
+        after = server.counters()
+    return {**seen, "record": (after["queries"] - before["queries"]) / (after["reads"] - before["reads"])}
+
+
 def measure_steady(bench, peer):
     return loaded(bench, peer, rate=2000, seconds=max(bench.seconds, 1))
 
@@ -240,6 +250,8 @@ ALL = (
     Scenario("PB", "UDP misses at saturation, 100 outstanding", MISS, measure_saturated,
              (Bar("qps", "limit", True, 0.50, 0.70), Bar("qps", "best peer", True, 2.5))),
     Scenario("PB20", "UDP misses, 20 outstanding", MISS, measure_twenty, (Bar("qps", "limit", True, 0.63, 0.80),)),
+    Scenario("PB1000", "UDP misses, 1,000 outstanding", {**MISS, "record": "queries a record"}, measure_thousand,
+             (Bar("qps", "limit", True, 0.50, 0.70), Bar("qps", "best peer", True, 2.5))),
     Scenario("PBR", "UDP misses at 2,000 queries a second", MISS, measure_steady,
              (Bar("cpu_us", "limit", False, 1.17, 1.07),)),
     Scenario("PB5", "UDP misses, the server answers after 5 ms, 500 outstanding", MISS, measure_delayed),
@@ -269,8 +281,8 @@ ALL = (
              measure_outage,
              (Bar("back", "", False, 300), Bar("unanswered", "", False, 0), Bar("failed_after", "", False, 0)),
              joint=True, limit=False),
-    Scenario("PH", "wake-ups at rest, after the time for which a connection is kept ready", {"wakeups": "a second"}, measure_rest,
-             (Bar("wakeups", "", False, 0),), joint=True, once=True),
+    Scenario("PH", "wake-ups at rest, after the time for which a connection is kept ready", {"wakeups": "a second"},
+             measure_rest, (Bar("wakeups", "", False, 0),), joint=True, once=True),
     Scenario("PL", "a burst of queries on a fresh socket",
              {"lost_500": "lost of 500", "failed_500": "failed of 500", "lost_5000": "lost of 5,000",
               "failed_5000": "failed of 5,000"}, measure_bursts,
