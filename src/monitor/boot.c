@@ -2,6 +2,7 @@
  * From words to open things: the configuration from all its sources, then log, authorities, meters and
  * sockets. Whatever is missing refuses the start, by name and with a way out.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -255,15 +256,17 @@ int boot_plan(struct boot *boot)
 /* What the control group of a container or service allows, UINT64_MAX where it has no limit. */
 static uint64_t group_limit(void)
 {
-    char *text;
+    char *text, *end;
     size_t size = 0;
-    unsigned long long limit = 0;
+    char number[32] = "";
     if (read_file("/sys/fs/cgroup/memory.max", &text, &size) != 0) {
         return UINT64_MAX;
     }
-    bool is_number = size < 32 && sscanf(text, "%llu", &limit) == 1;
+    assert(text != NULL);
+    memcpy(number, text, size < sizeof number ? size : sizeof number - 1);
     free(text);
-    return is_number ? limit : UINT64_MAX;
+    uint64_t limit = strtoull(number, &end, 10);
+    return end == number ? UINT64_MAX : limit; /* "max" */
 }
 
 static void tell_group_limit(struct boot *boot)

@@ -123,6 +123,22 @@ def test_as_many_workers_as_memory_bears(a, write_config, dnseal):
     assert rcode_of(program.udp_raw(query("x.test"))) == 0
 
 
+@pytest.mark.parametrize("limit, told", [("67108864", True), ("max", False), ("1073741824", False)])
+def test_container_that_may_use_less_is_warned_about(a, write_config, limit, told):
+    """Shows: W5, pain 26"""
+    file, address, port = write_config(a, workers=1, log={"format": "json"})
+    script = ("mount -t tmpfs none /sys/fs/cgroup && printf %s\\\\n " + limit + " >/sys/fs/cgroup/memory.max && "
+              "exec \"$0\" -c \"$1\"")
+    process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, BINARY, str(file)], env=clean_environment(),
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while process.poll() is None and not answers(address, port):
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, words = process.communicate(timeout=scaled(10))
+    assert process.returncode == 0, words
+    assert (('"event":"memory_limit"' in words and '"limit":67108864' in words) == told), words
+
+
 def client_that_takes_nothing(program, number):
     """Its own kernel holds hardly anything for it, so that answers wait at the program."""
     client = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
