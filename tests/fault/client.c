@@ -19,7 +19,14 @@
 #include "run.h"
 
 /* An answer comes within limits.query_timeout, and some time for a busy machine. */
-enum { PATIENCE = 4500 + 2500, LOOK = 10, DATAGRAM_MAX = 4096, ID_BASE = 0x5a00, RECORD_SIZE = 16 };
+enum {
+    PATIENCE = 4500 + 2500,
+    FORGET_PATIENCE = 5000,
+    LOOK = 10,
+    DATAGRAM_MAX = 4096,
+    ID_BASE = 0x5a00,
+    RECORD_SIZE = 16
+};
 
 static const char *state_words[] = {"out", "right", "servfail", "dropped", "left"};
 
@@ -306,6 +313,16 @@ void client_idle(struct run *run, int milliseconds)
     for (uint64_t now; (now = clock_monotonic()) < until && run->trouble[0] == '\0';) {
         receive(run, (int)((until - now) / CLOCK_MILLISECOND) + 1);
     }
+}
+
+/* Else a drop for somebody who has left would be taken for one of those who ask later. */
+void client_forget_drops(struct run *run)
+{
+    uint64_t until = clock_monotonic() + (uint64_t)run_scaled(FORGET_PATIENCE) * CLOCK_MILLISECOND;
+    do {
+        client_idle(run, 2);
+    } while (metrics_sum(run->metrics, METRICS_PENDING) > 0 && clock_monotonic() < until);
+    run->drops_seen = count_drops(run);
 }
 
 /* ---- leaving ---- */

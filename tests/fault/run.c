@@ -242,6 +242,7 @@ static void arm(struct run *run, const struct plan *plan)
 /* When the fault is over, nothing of it is left. */
 static void ask_some_more(struct run *run)
 {
+    client_forget_drops(run);
     run->strict = true;
     client_ask(run, FAR_PLAIN, 5);
     client_await(run);

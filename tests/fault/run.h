@@ -108,6 +108,9 @@ void client_await(struct run *run);
 /* Takes what comes for so many milliseconds. */
 void client_idle(struct run *run, int milliseconds);
 
+/* Waits until no question waits inside, and holds what was dropped so far for settled. */
+void client_forget_drops(struct run *run);
+
 /* ---- the stories (stories.c) ---- */
 
 extern const struct story stories[];
