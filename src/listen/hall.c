@@ -43,7 +43,7 @@ void listen_drain(struct listen_hall *hall)
     hall->draining = true;
     stop_accepting(hall);
     for (size_t i = 0; i < hall->udp_count; i++) {
-        event_watch_remove(&hall->udp[i].watch);
+        listen_udp_drain(&hall->udp[i]);
     }
     while (listen_close_idle(hall, METRICS_TCP_CLOSES_DRAIN)) {}
 }

@@ -50,6 +50,11 @@ struct listen_hall {
     struct listen_tcp tcp[LISTEN_SOCKETS_MAX];
 };
 
+/* ---- udp.c ---- */
+
+/* Takes the questions that had arrived, and reads no more. */
+void listen_udp_drain(struct listen_udp *udp);
+
 /* ---- connection.c ---- */
 
 /* Takes over an accepted descriptor. Closed and counted when the client may hold no more, or there is no room

@@ -6,11 +6,13 @@
 
 #include "listen/internal.h"
 
-static void on_ready(struct event_watch *watch, unsigned readiness)
+/* Before the end: more than a buffer of the kernel's holds, few enough under a flood. */
+enum { LAST_BATCHES = 64 };
+
+/* Returns how many datagrams there were, an error when none. */
+static int take_batch(struct listen_udp *udp)
 {
-    (void)readiness;
-    struct listen_udp *udp = container_of(watch, struct listen_udp, watch);
-    int count = net_udp_receive(udp->batch, watch->descriptor, udp->wildcard);
+    int count = net_udp_receive(udp->batch, udp->watch.descriptor, udp->wildcard);
     for (int i = 0; i < count; i++) {
         struct net_peer peer;
         struct span datagram = net_udp_datagram(udp->batch, (size_t)i, &peer);
@@ -20,6 +22,19 @@ static void on_ready(struct event_watch *watch, unsigned readiness)
             query_begin(udp->hall->around.hall, &udp->door, &peer, datagram);
         }
     }
+    return count;
+}
+
+static void on_ready(struct event_watch *watch, unsigned readiness)
+{
+    (void)readiness;
+    take_batch(container_of(watch, struct listen_udp, watch));
+}
+
+void listen_udp_drain(struct listen_udp *udp)
+{
+    for (unsigned i = 0; i < LAST_BATCHES && take_batch(udp) > 0; i++) {}
+    event_watch_remove(&udp->watch);
 }
 
 static void on_reply(struct query_door *door, const struct net_peer *peer, struct span message)

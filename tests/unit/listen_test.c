@@ -19,7 +19,7 @@
 
 #include "listen/internal.h"
 
-enum { RING_SIZE = 1 << 16, CONNECTIONS = 4, PER_CLIENT = 3 };
+enum { RING_SIZE = 1 << 16, CONNECTIONS = 4, PER_CLIENT = 3, EARLY = 100 };
 
 #define IDLE    (300 * CLOCK_MILLISECOND)
 #define MESSAGE (150 * CLOCK_MILLISECOND)
@@ -397,6 +397,30 @@ static void a_drain_answers_what_waits_and_reads_nothing_new(void **state)
     net_close(idle);
 }
 
+static void a_drain_takes_the_questions_that_had_arrived(void **state)
+{
+    (void)state;
+    open_doors("127.0.0.1:0", "127.0.0.1:0");
+    struct sockaddr_storage name;
+    socklen_t name_size = address_to_kernel(&udp_address, &name);
+    uint8_t bytes[512];
+    size_t size = write_query(bytes, DNS_TYPE_AXFR);
+    int client = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_int_equal(connect(client, (struct sockaddr *)&name, name_size), 0);
+    for (unsigned i = 0; i < EARLY; i++) {
+        assert_int_equal(send(client, bytes, size, 0), (ssize_t)size);
+    }
+    listen_drain(doors);
+    assert_int_equal(send(client, bytes, size, 0), (ssize_t)size);
+    turn_for(20 * CLOCK_MILLISECOND);
+    unsigned answers = 0;
+    while (recv(client, bytes, sizeof bytes, 0) > 0) {
+        answers++;
+    }
+    assert_int_equal(answers, EARLY); /* and not the late one */
+    net_close(client);
+}
+
 static void doors_close_whatever_stands_in_them(void **state)
 {
     (void)state;
@@ -497,6 +521,7 @@ int main(void)
         TEST(the_longest_idle_one_gives_its_place),
         TEST(without_descriptors_accepting_rests),
         TEST(a_drain_answers_what_waits_and_reads_nothing_new),
+        TEST(a_drain_takes_the_questions_that_had_arrived),
         TEST(doors_close_whatever_stands_in_them),
         TEST(answers_come_from_the_address_that_was_asked),
         TEST(answers_come_from_the_ipv6_address_that_was_asked),
