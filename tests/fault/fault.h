@@ -72,7 +72,7 @@ struct fault_page {
     bool talkative; /* tell on standard error where each fault strikes and who lost memory */
     /* What happened. */
     atomic_uint fired, counts[FAULT_CALL_COUNT];
-    void *frames[FAULT_FRAMES_MAX]; /* where it struck last */
+    void *frames[FAULT_FRAMES_MAX]; /* where it struck first */
     int frame_count;
     atomic_uint turns; /* of all loops, armed or not */
     bool ended;        /* the engine's function has returned, and what follows is known */

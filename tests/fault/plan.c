@@ -75,14 +75,20 @@ void fault_exempt(bool exempt)
     exempted = exempt;
 }
 
-static void note_place(enum fault_call call, unsigned number)
+/* The page keeps the first place alone: several threads may be struck at once. */
+static void note_place(enum fault_call call, unsigned number, bool is_first)
 {
     exempted = true;
-    current->frame_count = backtrace(current->frames, FAULT_FRAMES_MAX);
+    void *frames[FAULT_FRAMES_MAX];
+    int count = backtrace(frames, FAULT_FRAMES_MAX);
+    if (is_first) {
+        current->frame_count = count;
+        memcpy(current->frames, frames, sizeof(frames));
+    }
     if (current->talkative) {
         fprintf(stderr, "fault: %s %u says %s\n", fault_kinds[call].name, number,
                 fault_error_name(current->error));
-        backtrace_symbols_fd(current->frames, current->frame_count, STDERR_FILENO);
+        backtrace_symbols_fd(frames, count, STDERR_FILENO);
     }
     exempted = false;
 }
@@ -96,8 +102,7 @@ bool fault_strikes(enum fault_call call, bool *cut)
     if (current->call != (int)call || number < current->first || number - current->first >= current->times) {
         return false;
     }
-    atomic_fetch_add(&current->fired, 1);
-    note_place(call, number);
+    note_place(call, number, atomic_fetch_add(&current->fired, 1) == 0);
     if (current->error == FAULT_SHORT) {
         *cut = true;
         return false;
