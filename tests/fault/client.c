@@ -22,6 +22,7 @@
 enum {
     PATIENCE = 4500 + 2500,
     FORGET_PATIENCE = 5000,
+    PENDING_PATIENCE = 100,
     LOOK = 10,
     DATAGRAM_MAX = 4096,
     ID_BASE = 0x5a00,
@@ -313,6 +314,14 @@ void client_idle(struct run *run, int milliseconds)
     for (uint64_t now; (now = clock_monotonic()) < until && run->trouble[0] == '\0';) {
         receive(run, (int)((until - now) / CLOCK_MILLISECOND) + 1);
     }
+}
+
+void client_await_pending(struct run *run, unsigned count)
+{
+    uint64_t until = clock_monotonic() + (uint64_t)run_scaled(PENDING_PATIENCE) * CLOCK_MILLISECOND;
+    do {
+        client_idle(run, 2);
+    } while (metrics_sum(run->metrics, METRICS_PENDING) < count && clock_monotonic() < until);
 }
 
 /* Else a drop for somebody who has left would be taken for one of those who ask later. */

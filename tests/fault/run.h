@@ -108,6 +108,10 @@ void client_await(struct run *run);
 /* Takes what comes for so many milliseconds. */
 void client_idle(struct run *run, int milliseconds);
 
+/* Takes what comes until so many questions wait inside, or some time has gone by: a fault may have eaten
+ * some. */
+void client_await_pending(struct run *run, unsigned count);
+
 /* Waits until no question waits inside, and holds what was dropped so far for settled. */
 void client_forget_drops(struct run *run);
 

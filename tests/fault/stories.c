@@ -191,7 +191,7 @@ static void drained(struct run *run)
     client_await(run);
     client_ask(run, FAR_SLOW, 20);
     client_ask_over(run, 0, FAR_SLOW, 20);
-    client_idle(run, 20);
+    client_await_pending(run, 40);
     run_drain(run);
     client_await(run);
 }
