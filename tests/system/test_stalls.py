@@ -118,7 +118,8 @@ def test_process_that_is_killed_and_comes_back(dnseal, server_process, b):
         at = time.monotonic()
         killed.kill()
         down = program.wait_event("upstream_down", scaled(2))
-        assert down is not None and down["upstream"] == killed.url and down["reason"] == "refused"
+        assert down is not None and down["upstream"] == killed.url
+        assert down["reason"] in ("refused", "reset")  # a connection may have been on its way
         time.sleep(2)
         killed.start()
         assert program.wait_answer_of(killed, 5)
