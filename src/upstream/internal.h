@@ -48,7 +48,8 @@ struct upstream_link {
     struct list node;     /* in the server's list of open or retired links */
     struct list attempts; /* in flight, oldest first */
     unsigned in_flight;
-    bool answered;   /* something came back since it opened */
+    bool answered;        /* something came back since it opened */
+    uint64_t answered_at; /* a question, last */
     unsigned strays; /* messages in a row that belong to no question */
     uint64_t started_at;
     uint64_t records_counted;
@@ -72,7 +73,8 @@ struct upstream_server {
     struct list open;    /* links for questions, oldest first */
     unsigned open_count; /* of them, without those that are being replaced */
     struct upstream_link *connecting;
-    struct list retired;
+    struct list retired; /* longest first */
+    unsigned link_count; /* in all three */
     struct list waiting;    /* questions for which no link has room */
     uint64_t idle_limit;    /* how long the server is expected to keep an idle link */
     bool failing;           /* the last connection did not come about, or the last ones gave nothing */
@@ -154,6 +156,9 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
 /* Sees to it that a link comes about: now, or as soon as back-off and budget allow. After a failure the
  * distance to the last attempt is the back-off's, but not more than `most` nanoseconds. */
 void upstream_server_connect(struct upstream_server *server, uint64_t most);
+
+/* The earliest moment for that; it may have passed. */
+uint64_t upstream_server_connect_at(const struct upstream_server *server, uint64_t most);
 
 /* What a link tells its server. */
 void upstream_server_opened(struct upstream_server *server, struct upstream_link *link);

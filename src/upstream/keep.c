@@ -53,14 +53,19 @@ static bool is_warm(const struct upstream_pool *pool)
     return event_now(pool->around.loop) - pool->asked_at < pool->options.warm;
 }
 
-/* The last good link of a server that is in use is only left for another one. */
+/* The last good link of a server that is in use is only left for another one, and serves on until that may be
+ * connected. */
 static void replace(struct upstream_link *link, enum metrics_upstream_meter reason)
 {
     struct upstream_server *server = link->server;
+    struct event_loop *loop = server->pool->around.loop;
+    uint64_t due = upstream_server_connect_at(server, UPSTREAM_RETRY_WITH_TRAFFIC);
     if (!is_warm(server->pool)) {
         upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_UNUSED);
     } else if (server->open_count > 1 || server->idle_limit < REFRESHED_LEAST) {
         upstream_link_retire(link, reason);
+    } else if (server->connecting == NULL && due > event_now(loop)) {
+        event_timer_set(loop, &link->timer, due);
     } else {
         link->expiring = true;
         link->expiry = reason;

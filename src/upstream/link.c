@@ -139,7 +139,10 @@ static void count_records(struct upstream_link *link)
 }
 
 /* Takes the link away from under its questions, then lets each find another way. What one of them sets off on
- * its way may place or end others: all are off the link before the first is looked at. */
+ * its way may place or end others: all are off the link before the first is looked at.
+ *
+ * Some servers answer so many questions a connection, and close it. Whoever is behind those has not been
+ * tried in vain: each such connection is an answer for somebody, so this comes to an end. */
 static void link_lost(struct upstream_link *link, const char *reason)
 {
     struct upstream_server *server = link->server;
@@ -147,7 +150,11 @@ static void link_lost(struct upstream_link *link, const char *reason)
     list_init(&lost);
     list_move_all(&lost, &link->attempts);
     for (struct list *node = lost.next; node != &lost; node = node->next) {
-        container_of(node, struct upstream_attempt, node)->link = NULL;
+        struct upstream_attempt *attempt = container_of(node, struct upstream_attempt, node);
+        attempt->link = NULL;
+        if (link->answered_at >= attempt->sent_at && attempt->ask->tries[server->index] > 1) {
+            attempt->ask->tries[server->index]--;
+        }
     }
     link->in_flight = 0;
     upstream_link_free(link);
@@ -275,6 +282,7 @@ static void on_answer(struct upstream_link *link, struct upstream_slot *slot, co
     struct upstream_server *server = link->server;
     free_slot(link, attempt->slot);
     attempt_end(attempt);
+    link->answered_at = event_now(server->pool->around.loop);
     if (answer->keepalive >= 0) {
         upstream_learn_keepalive(link, answer->keepalive);
     }
@@ -362,13 +370,30 @@ static void on_timer(struct event_timer *timer)
 
 /* ---- life ---- */
 
+/* Nothing more is expected of the link that was retired first: what is still out on it has been asked
+ * elsewhere, or will be when its try is over. */
+static void give_up_oldest(struct upstream_server *server)
+{
+    struct upstream_link *link = container_of(server->retired.next, struct upstream_link, node);
+    while (!list_empty(&link->attempts)) {
+        upstream_count(server, METRICS_UPSTREAM_CLOSED);
+        attempt_end(container_of(link->attempts.next, struct upstream_attempt, node));
+    }
+    upstream_link_free(link);
+}
+
+/* A server has room of its own, so that one that retires many links takes none from the others. */
 static struct upstream_link *link_take(struct upstream_server *server)
 {
     struct upstream_pool *pool = server->pool;
+    if (server->link_count == pool->options.links + UPSTREAM_LINKS_BESIDE && !list_empty(&server->retired)) {
+        give_up_oldest(server);
+    }
     struct upstream_link *link = slab_take(&pool->links);
     if (link == NULL) {
         return NULL;
     }
+    server->link_count++;
     *link = (struct upstream_link){
         .server = server,
         .started_at = event_now(pool->around.loop),
@@ -383,6 +408,12 @@ static struct upstream_link *link_take(struct upstream_server *server)
     return link;
 }
 
+static void link_give(struct upstream_link *link)
+{
+    link->server->link_count--;
+    slab_give(&link->server->pool->links, link);
+}
+
 int upstream_link_open(struct upstream_server *server)
 {
     struct upstream_pool *pool = server->pool;
@@ -393,7 +424,7 @@ int upstream_link_open(struct upstream_server *server)
     int error = stream_connect(&link->stream, pool->around.shop, &server->options.address,
                                server->options.client, &link_handler);
     if (error != 0) {
-        slab_give(&pool->links, link);
+        link_give(link);
         return error;
     }
     stream_limit_output(&link->stream,
@@ -430,5 +461,5 @@ void upstream_link_free(struct upstream_link *link)
     event_timer_clear(&link->timer);
     event_timer_clear(&link->watch);
     stream_close(&link->stream);
-    slab_give(&server->pool->links, link);
+    link_give(link);
 }

@@ -162,16 +162,22 @@ static void begin_connection(struct upstream_server *server, uint64_t now)
     }
 }
 
+uint64_t upstream_server_connect_at(const struct upstream_server *server, uint64_t most)
+{
+    uint64_t due = budget_at(server);
+    if (server->failing || server->backoff > 0) {
+        due = later(due, sooner(server->retry_at, server->last_attempt_at + most));
+    }
+    return due;
+}
+
 void upstream_server_connect(struct upstream_server *server, uint64_t most)
 {
     if (server->connecting != NULL || server->open_count >= server->pool->options.links) {
         return;
     }
     uint64_t now = event_now(server->pool->around.loop);
-    uint64_t due = budget_at(server);
-    if (server->failing || server->backoff > 0) {
-        due = later(due, sooner(server->retry_at, server->last_attempt_at + most));
-    }
+    uint64_t due = upstream_server_connect_at(server, most);
     if (due <= now) {
         begin_connection(server, now);
     } else if (questions_wait(server) && (!event_timer_pending(&server->retry) || server->retry.due > due)) {
