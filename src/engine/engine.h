@@ -31,7 +31,7 @@ struct engine_setup {
     struct metrics *metrics;
     int authorities; /* stored memory: the PEM text of tls.ca */
     size_t authorities_size;
-    int log_descriptor;
+    int log_descriptor; /* closed when another takes its place: a file that was rotated away goes for good */
     int channel; /* packets from and to the supervising process */
 };
 

@@ -47,20 +47,12 @@ size_t log_writer_memory(unsigned rings)
     return ((size_t)rings + 1) * RING_SIZE;
 }
 
-static void let_go(struct log_writer *writer)
-{
-    if (writer->owns_descriptor) {
-        close(writer->descriptor);
-        writer->owns_descriptor = false;
-    }
-}
-
 /* The old file goes here and nowhere else: no other thread knows when it is not being written to. */
 static void take_over(struct log_writer *writer)
 {
     int next = atomic_exchange(&writer->next, -1);
     if (next >= 0) {
-        let_go(writer);
+        close(writer->descriptor);
         writer->descriptor = next;
         writer->owns_descriptor = true;
         writer->torn = false;
@@ -225,7 +217,9 @@ static int open_rings(struct log_writer *writer)
 static void free_writer(struct log_writer *writer)
 {
     take_over(writer);
-    let_go(writer);
+    if (writer->owns_descriptor) {
+        close(writer->descriptor);
+    }
     event_mailbox_close(&writer->mailbox);
     event_loop_close(writer->loop);
     memory_close(writer->memory, log_writer_memory(writer->setup.rings));

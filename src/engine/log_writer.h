@@ -16,7 +16,7 @@ struct log_writer_setup {
     enum log_level level;
     enum log_format format;
     unsigned rings; /* one a worker, and one for the main thread */
-    int descriptor; /* stays the caller's */
+    int descriptor; /* stays the caller's until another takes its place: then it is closed */
     struct metrics *metrics;
 };
 
