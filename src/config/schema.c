@@ -247,8 +247,9 @@ static const struct config_option options[] = {
      .default_text = "stderr",
      .words = {"stderr", "stdout"},
      .most = CONFIG_TEXT_MAX,
-     .description =
-         "Where events go: `stderr`, `stdout`, or the absolute path of a file, which SIGUSR1 opens again."},
+     .description = "Where events go: `stderr`, `stdout`, or the absolute path of a file, or of a pipe that "
+                    "somebody reads; "
+                    "SIGUSR1 opens it again."},
     {.path = "log.queries",
      FIELD(log.queries, WORD),
      .default_text = "off",

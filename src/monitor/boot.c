@@ -138,6 +138,23 @@ int boot_check(struct boot *boot, const struct arguments *arguments, char *const
 
 /* ---- what a run opens ---- */
 
+/* Opening a pipe without a reader would wait for one: then the monitor could neither serve nor stop. */
+static int open_log_file(const char *path)
+{
+    int flags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+    int descriptor = open(path, flags | O_NONBLOCK, 0640);
+    if (descriptor >= 0 && fcntl(descriptor, F_SETFL, O_APPEND) != 0) {
+        close(descriptor);
+        return -1;
+    }
+    return descriptor;
+}
+
+const char *boot_log_trouble(int number)
+{
+    return number == ENXIO ? "a pipe that nobody reads" : strerror(number);
+}
+
 int boot_open_log(const struct config *config)
 {
     if (strcmp(config->log.target, "stderr") == 0) {
@@ -146,14 +163,14 @@ int boot_open_log(const struct config *config)
     if (strcmp(config->log.target, "stdout") == 0) {
         return fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
     }
-    return open(config->log.target, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0640);
+    return open_log_file(config->log.target);
 }
 
 static int open_log(struct boot *boot)
 {
     boot->log_descriptor = boot_open_log(boot->config);
     if (boot->log_descriptor < 0) {
-        complain("log.target: %s: cannot be opened: %s", boot->config->log.target, strerror(errno));
+        complain("log.target: %s: cannot be opened: %s", boot->config->log.target, boot_log_trouble(errno));
         return ERROR_INVALID;
     }
     return journal_open(&boot->journal, boot->config->log.level, boot->config->log.format,

@@ -125,6 +125,9 @@ void boot_close(struct boot *boot);
 /* A new descriptor for log.target, or -1 with errno set. */
 int boot_open_log(const struct config *config);
 
+/* Why that failed, in words, from errno. */
+const char *boot_log_trouble(int number);
+
 /* ---- sockets.c ---- */
 
 /* Binds what is configured, once a worker; a message on standard error names what cannot be bound, and why.

@@ -288,9 +288,10 @@ static void reopen_log(struct supervisor *supervisor)
     struct boot *boot = supervisor->boot;
     int descriptor = boot_open_log(boot->config);
     if (descriptor < 0) {
+        const char *reason = boot_log_trouble(errno);
         if (log_begin(journal(supervisor), LOG_ERROR, "log_reopen_failed")) {
             log_text(journal(supervisor), "target", boot->config->log.target);
-            log_text(journal(supervisor), "reason", strerror(errno));
+            log_text(journal(supervisor), "reason", reason);
             journal_end(&boot->journal);
         }
         return;

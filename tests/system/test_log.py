@@ -143,13 +143,61 @@ def test_log_file_is_opened_again(dnseal, a, tmp_path):
     os.rename(target, moved)
     program.query_udp("old.test")
     program.signal(signal.SIGUSR1)
-    end = time.monotonic() + scaled(3)
-    while not target.exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    program.query_udp("new.test")
-    time.sleep(0.3)
-    assert "new" in target.read_text() and "new" not in moved.read_text()
+    assert until(lambda: asked_and_logged(program, target, "turn"))
+    assert until(lambda: asked_and_logged(program, target, "new"))
+    assert "new" not in moved.read_text()
     assert target.stat().st_mode & 0o007 == 0
+    holders = [pid for pid in [program.process.pid] + program.engines() if str(moved) in open_files(pid)]
+    assert not holders, "the file that was moved away is still open"
+
+
+def asked_and_logged(program, target, name):
+    program.query_udp("%s.test" % name)
+    time.sleep(0.02)
+    return target.exists() and name in target.read_text()
+
+
+def until(holds):
+    end = time.monotonic() + scaled(3)
+    while not holds():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def open_files(pid):
+    folder = "/proc/%d/fd" % pid
+    return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+
+
+def fifo_config(write_config, a, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    return write_config(a, log={"target": str(tmp_path / "pipe")})
+
+
+def test_pipe_that_nobody_reads(a, write_config, tmp_path):
+    """Shows: I5, pain 29"""
+    file, _, _ = fifo_config(write_config, a, tmp_path)
+    done = run(["-c", str(file)], timeout=scaled(5))
+    assert done.returncode == 1
+    assert "log.target: %s: cannot be opened: a pipe that nobody reads" % (tmp_path / "pipe") in done.stderr
+
+
+def test_pipe_whose_reader_has_gone(dnseal, a, tmp_path):
+    """Shows: I5, pain 29"""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    program = dnseal(a, log={"target": str(pipe)}, ready=False)
+    assert until(lambda: program.query_udp("early.test", timeout=0.2).rcode == 0 if program.engines() else False)
+    os.close(reader)
+    program.signal(signal.SIGUSR1)
+    (engine,) = program.engines()
+    os.kill(engine, signal.SIGKILL)
+    assert until(lambda: program.engines() not in ([], [engine]))
+    assert program.query_udp("late.test").rcode == 0
+    program.stop()
 
 
 def test_log_file_is_no_link(dnseal, a, write_config, tmp_path):
