@@ -277,6 +277,16 @@ bool address_same_host(const struct address *a, const struct address *b)
     return a->family == b->family && a->scope == b->scope && memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
 }
 
+bool address_is_multicast(const struct address *address)
+{
+    static const uint8_t everybody[4] = {255, 255, 255, 255};
+    if (address->family == AF_INET) {
+        bool is_group = (address->bytes[0] & 0xf0) == 0xe0;
+        return is_group || memcmp(address->bytes, everybody, sizeof everybody) == 0;
+    }
+    return address->bytes[0] == 0xff;
+}
+
 bool address_is_any(const struct address *address)
 {
     static const uint8_t zero[IPV6_SIZE];

@@ -41,6 +41,10 @@ static bool listen_address(struct config_work *work, const struct config_node *n
                                              : "an address and a port, such as 127.0.0.1:53 or [::1]:53");
         return false;
     }
+    if (address_is_multicast(out)) {
+        config_complain(work, &node->place, "\"%.80s\": nobody can be answered from this address", text);
+        return false;
+    }
     if (out->port == 0) {
         config_complain(work, &node->place, "\"%.80s\": the port is missing, as in 127.0.0.1:53 or [::1]:53",
                         text);

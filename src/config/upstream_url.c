@@ -113,23 +113,12 @@ const char *config_host_name_refusal(const char *name)
     return NULL;
 }
 
-static bool is_multicast(const struct address *address)
-{
-    return address->family == AF_INET ? (address->bytes[0] & 0xf0) == 0xe0 : address->bytes[0] == 0xff;
-}
-
-static bool is_broadcast(const struct address *address)
-{
-    static const uint8_t all[4] = {255, 255, 255, 255};
-    return address->family == AF_INET && memcmp(address->bytes, all, sizeof all) == 0;
-}
-
 const char *config_server_refusal(const struct address *address)
 {
     if (address->port == DNS_PORT) {
         return "port 53 is for clear text; DNS over TLS never uses it (RFC 7858, section 3.1)";
     }
-    if (address_is_any(address) || is_multicast(address) || is_broadcast(address)) {
+    if (address_is_any(address) || address_is_multicast(address)) {
         return "no server can have this address";
     }
     return NULL;

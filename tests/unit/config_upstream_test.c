@@ -67,6 +67,11 @@ static void test_listen_errors(void **state)
         "t.yaml:14:6: listen[12].addrezz: unknown key; did you mean address?\n"
         "t.yaml:14:5: listen[12]: the address is missing\n");
     assert_file_refused("listen: []\n", "t.yaml:1:9: listen: at least one address is needed\n");
+    assert_file_refused(
+        "listen: [224.0.0.251:5353, \"255.255.255.255:53\", \"[ff02::fb]:5353\"]\n",
+        "t.yaml:1:10: listen[0]: \"224.0.0.251:5353\": nobody can be answered from this address\n"
+        "t.yaml:1:28: listen[1]: \"255.255.255.255:53\": nobody can be answered from this address\n"
+        "t.yaml:1:50: listen[2]: \"[ff02::fb]:5353\": nobody can be answered from this address\n");
     assert_file_refused("listen: [127.0.0.1:53, \"127.0.0.1:53\"]\n",
                         "t.yaml:1:24: listen[1]: 127.0.0.1:53 stands here twice\n");
     assert_file_refused("listen: [127.0.0.1:53, {address: 127.0.0.1:53, transport: [tcp]}]\n",
