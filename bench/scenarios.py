@@ -72,7 +72,7 @@ def measure_thousand(bench, peer):
 
 
 def measure_steady(bench, peer):
-    return loaded(bench, peer, rate=2000, seconds=max(bench.seconds, 1))
+    return loaded(bench, peer, rate=2000, seconds=max(bench.seconds, 3))
 
 
 def measure_delayed(bench, peer):
