@@ -32,7 +32,7 @@ struct engine_setup {
     int authorities; /* stored memory: the PEM text of tls.ca */
     size_t authorities_size;
     int log_descriptor; /* closed when another takes its place: a file that was rotated away goes for good */
-    int channel; /* packets from and to the supervising process */
+    int channel;        /* packets from and to the supervising process */
 };
 
 /* Packets on the channel: one letter, and text behind it where one is named. */

@@ -50,7 +50,7 @@ struct upstream_link {
     unsigned in_flight;
     bool answered;        /* something came back since it opened */
     uint64_t answered_at; /* a question, last */
-    unsigned strays; /* messages in a row that belong to no question */
+    unsigned strays;      /* messages in a row that belong to no question */
     uint64_t started_at;
     uint64_t records_counted;
     struct event_timer timer; /* of connecting; of an open link, of its age and idleness */
@@ -73,8 +73,8 @@ struct upstream_server {
     struct list open;    /* links for questions, oldest first */
     unsigned open_count; /* of them, without those that are being replaced */
     struct upstream_link *connecting;
-    struct list retired; /* longest first */
-    unsigned link_count; /* in all three */
+    struct list retired;    /* longest first */
+    unsigned link_count;    /* in all three */
     struct list waiting;    /* questions for which no link has room */
     uint64_t idle_limit;    /* how long the server is expected to keep an idle link */
     bool failing;           /* the last connection did not come about, or the last ones gave nothing */
