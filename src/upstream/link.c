@@ -375,10 +375,12 @@ static void on_timer(struct event_timer *timer)
 static void give_up_oldest(struct upstream_server *server)
 {
     struct upstream_link *link = container_of(server->retired.next, struct upstream_link, node);
-    while (!list_empty(&link->attempts)) {
+    struct list *node;
+    while ((node = list_take_first(&link->attempts)) != NULL) {
         upstream_count(server, METRICS_UPSTREAM_CLOSED);
-        attempt_end(container_of(link->attempts.next, struct upstream_attempt, node));
+        container_of(node, struct upstream_attempt, node)->link = NULL;
     }
+    link->in_flight = 0;
     upstream_link_free(link);
 }
 
