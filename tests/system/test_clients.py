@@ -135,7 +135,7 @@ def test_kdig_several_on_one_connection(dnseal, a):
 def test_dnspython_pipelines(dnseal, a):
     """Shows: M1, M4, T01"""
     program = dnseal(a)
-    queries = [dns.message.make_query("n%d.test." % number, "A", use_edns=0) for number in range(50)]
+    queries = [dns.message.make_query("n%d.test." % number, "A", use_edns=0, id=number) for number in range(50)]
     with socket.create_connection((program.address, program.port), timeout=scaled(6)) as link:
         for query in queries:
             dns.query.send_tcp(link, query)
