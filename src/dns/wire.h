@@ -30,6 +30,8 @@ enum dns_section { DNS_SECTION_ANSWER, DNS_SECTION_AUTHORITY, DNS_SECTION_ADDITI
 
 enum {
     DNS_RECORD_FIXED_SIZE = 10, /* type, class, TTL and the size of the data */
+    DNS_TTL_AT = 4,             /* within it */
+    DNS_DATA_SIZE_AT = 8,
     DNS_OPTION_RECORD_SIZE = 1 + DNS_RECORD_FIXED_SIZE,
     DNS_OPTION_HEAD_SIZE = 4,
     DNS_POINTER = 0xc0,
@@ -131,6 +133,43 @@ static inline size_t dns_pointer_target(const uint8_t *pointer)
 {
     return bytes_get_u16(pointer) & (DNS_POINTER_RANGE - 1);
 }
+
+/* ---- records of a message that was walked (record.c) ---- */
+
+/* The names at these two offsets, without regard to case and compression. */
+bool dns_names_are_same(const uint8_t *message, size_t a, size_t b);
+
+/* The records at these two offsets have owner, type and class in common. */
+bool dns_records_are_one_set(const uint8_t *message, size_t a, size_t b);
+
+/* The leading part of an answer's records that a client gets. */
+struct dns_part {
+    size_t end; /* an offset in the answer's message */
+    uint16_t count[DNS_SECTIONS];
+};
+
+/* As many whole RRsets from the start as fit into `room` bytes, the OPT record not counted. */
+struct dns_part dns_answer_cut(const struct dns_answer *answer, size_t room);
+
+/* What is missing from the additional section alone does not set TC (RFC 2181, section 9). */
+bool dns_part_is_truncated(const struct dns_part *part, const uint16_t count[DNS_SECTIONS]);
+
+/* ---- what a client sees in every message (view.c) ---- */
+
+/* Header and question. `flags`, with the response code in them, come on top of what the view says; the OPT
+ * record that is going to follow is counted. */
+void dns_view_head_write(struct bytes_writer *writer, const struct dns_view *view, unsigned flags,
+                         const uint16_t count[DNS_SECTIONS]);
+
+/* Our OPT record, nothing for a client without EDNS. `kept` is an extended error beside the view's own, or
+ * NULL. */
+void dns_view_option_write(struct bytes_writer *writer, const struct dns_view *view, unsigned rcode,
+                           const struct dns_extended_error *kept);
+size_t dns_view_option_size(const struct dns_view *view, const struct dns_extended_error *kept);
+
+/* As much of the text as is ever written. It is UTF-8 (RFC 8914, section 2) and is not cut within a
+ * character. */
+struct span dns_extended_text(const struct dns_extended_error *error);
 
 /* ---- EDNS (edns.c) ---- */
 
