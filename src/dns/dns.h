@@ -207,6 +207,58 @@ int dns_answer_write(const struct dns_answer *answer, const struct dns_view *vie
  * EDNS. rcode up to 4095; those above 15 need has_edns. RA is set, AA is not. ERROR_SPACE. */
 int dns_error_write(const struct dns_view *view, unsigned rcode, uint8_t *out, size_t capacity, size_t *size);
 
+/* ---- lifetimes (ttl.c) ---- */
+
+enum dns_lifetime_kind {
+    DNS_LIFETIME_NONE,
+    DNS_LIFETIME_POSITIVE,
+    DNS_LIFETIME_NEGATIVE,
+    DNS_LIFETIME_FAILURE
+};
+
+/* How long an answer may be kept. */
+struct dns_lifetime {
+    enum dns_lifetime_kind kind;
+    uint32_t
+        seconds; /* above 0 for POSITIVE and NEGATIVE; for FAILURE 0: the time is the caller's (RFC 9520) */
+    bool covers_name; /* the name does not exist: the answer is good for every type of it (RFC 2308, 5) */
+};
+
+/* POSITIVE: what was asked is there, behind aliases or not; the lowest TTL of all records. NEGATIVE:
+ * NXDOMAIN, or NOERROR without what was asked, and in authority the SOA of a zone that the name (at the end
+ * of the aliases) is in; the lowest of its TTL, its MINIMUM and the other records' TTLs (RFC 2308). FAILURE:
+ * a SERVFAIL that a server sent. An NXDOMAIN behind an alias does not cover the name, which exists: as an
+ * alias.
+ *
+ * NONE: a time of 0; truncated; signed (TSIG, SIG(0)); made for one client subnet (RFC 7871, a scope above
+ * 0); any other rcode; no SOA that denies, or a chain of aliases without an end; types TKEY to MAILA, which
+ * are asked for an exchange of their own, and classes NONE and ANY, whose answers have no class to be
+ * complete in. ANY is kept as an answer to ANY alone. DNAME needs no rule: the alias made from it is in the
+ * answer. */
+struct dns_lifetime dns_answer_lifetime(const struct dns_answer *answer);
+
+/* ---- keys (key.c) ---- */
+
+/* What is kept under a key. */
+enum dns_key_kind {
+    DNS_KEY_ANSWER,  /* the answer to the question */
+    DNS_KEY_NAME,    /* the answer to every type of the question's name: the name does not exist */
+    DNS_KEY_FAILURE, /* a failure, which must not take the place of an answer */
+};
+
+struct dns_key_form {
+    enum dns_key_kind kind;
+    uint8_t group; /* whom we ask */
+    bool dnssec_ok, cd;
+};
+
+enum { DNS_KEY_MAX = 2 + 4 + DNS_NAME_MAX };
+
+/* Writes the key of a question (name, type, class); returns its size. Two questions have the same key where
+ * they have kind, group, DO, CD, class, the name without regard to case and, but for DNS_KEY_NAME, the type
+ * in common, and only there. */
+size_t dns_question_key(struct span question, const struct dns_key_form *form, uint8_t out[DNS_KEY_MAX]);
+
 /* ---- frames (frame.c) ---- */
 
 /* Finds the next message in a stream of two-byte lengths and messages (RFC 1035, 4.2.2; RFC 7766). 0:

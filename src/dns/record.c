@@ -36,6 +36,50 @@ bool dns_names_are_same(const uint8_t *message, size_t a, size_t b)
     return false;
 }
 
+/* Negative where there are too many pointers in the name. */
+static int count_labels(const uint8_t *message, size_t at)
+{
+    unsigned hops = 0;
+    for (int labels = 0;; labels++) {
+        at = follow_pointers(message, at, &hops);
+        if (message[at] >= DNS_POINTER) {
+            return -1;
+        }
+        if (message[at] == 0) {
+            return labels;
+        }
+        at += message[at] + 1u;
+    }
+}
+
+bool dns_name_is_within(const uint8_t *message, size_t name, size_t zone)
+{
+    int labels = count_labels(message, name), above = count_labels(message, zone);
+    if (above < 0 || labels < above) {
+        return false;
+    }
+    for (unsigned hops = 0; labels > above; labels--) {
+        name = follow_pointers(message, name, &hops);
+        name += message[name] + 1u;
+    }
+    return dns_names_are_same(message, name, zone);
+}
+
+struct dns_record dns_record_at(const uint8_t *message, size_t start)
+{
+    size_t fixed = dns_name_end(message, start);
+    size_t data_size = bytes_get_u16(message + fixed + DNS_DATA_SIZE_AT);
+    return (struct dns_record){
+        .start = start,
+        .size = fixed - start + DNS_RECORD_FIXED_SIZE + data_size,
+        .owner_size = fixed - start,
+        .type = bytes_get_u16(message + fixed),
+        .class = bytes_get_u16(message + fixed + 2),
+        .ttl = bytes_get_u32(message + fixed + DNS_TTL_AT),
+        .data = span_of(message + fixed + DNS_RECORD_FIXED_SIZE, data_size),
+    };
+}
+
 bool dns_records_are_one_set(const uint8_t *message, size_t a, size_t b)
 {
     return bytes_get_u32(message + dns_name_end(message, a)) ==

@@ -136,8 +136,13 @@ static inline size_t dns_pointer_target(const uint8_t *pointer)
 
 /* ---- records of a message that was walked (record.c) ---- */
 
+struct dns_record dns_record_at(const uint8_t *message, size_t start);
+
 /* The names at these two offsets, without regard to case and compression. */
 bool dns_names_are_same(const uint8_t *message, size_t a, size_t b);
+
+/* The name at one offset is the one at the other or below it. */
+bool dns_name_is_within(const uint8_t *message, size_t name, size_t zone);
 
 /* The records at these two offsets have owner, type and class in common. */
 bool dns_records_are_one_set(const uint8_t *message, size_t a, size_t b);
@@ -153,6 +158,15 @@ struct dns_part dns_answer_cut(const struct dns_answer *answer, size_t room);
 
 /* What is missing from the additional section alone does not set TC (RFC 2181, section 9). */
 bool dns_part_is_truncated(const struct dns_part *part, const uint16_t count[DNS_SECTIONS]);
+
+/* A TTL with the highest bit set means 0 (RFC 2181, section 8). */
+static inline uint32_t dns_ttl(uint32_t field)
+{
+    return field >> 31 ? 0 : field;
+}
+
+/* What an SOA that denies something leaves of its TTL (RFC 2308, section 5). */
+uint32_t dns_soa_negative_ttl(const struct dns_record *soa);
 
 /* ---- what a client sees in every message (view.c) ---- */
 

@@ -72,6 +72,24 @@ void draft_record(struct draft *draft, size_t target, unsigned type, uint32_t tt
     }
 }
 
+size_t draft_alias(struct draft *draft, size_t target, uint32_t ttl, const char *name)
+{
+    draft_pointer(draft, target);
+    draft_fixed(draft, DNS_TYPE_CNAME, ttl, strlen(name) + 1);
+    size_t data = draft->size;
+    draft_name(draft, name);
+    return data;
+}
+
+void draft_soa(struct draft *draft, size_t target, uint32_t ttl, uint32_t minimum)
+{
+    draft_pointer(draft, target);
+    draft_fixed(draft, DNS_TYPE_SOA, ttl, 1 + 1 + 20);
+    draft_bytes(draft, "\0\0\0\0\0\1\0\0\x0e\x10\0\0\x0e\x10\0\0\x0e\x10", 18);
+    draft_u16(draft, minimum >> 16);
+    draft_u16(draft, minimum & 0xffff);
+}
+
 void draft_option_record(struct draft *draft, unsigned udp_size, uint32_t ttl, const void *options,
                          size_t size)
 {

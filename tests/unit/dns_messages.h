@@ -47,6 +47,12 @@ void draft_fixed(struct draft *draft, unsigned type, uint32_t ttl, size_t data_s
 /* A record of the owner at `target` with `data_size` bytes of 0xc1. */
 void draft_record(struct draft *draft, size_t target, unsigned type, uint32_t ttl, size_t data_size);
 
+/* A CNAME of the owner at `target`. Returns the offset of the name that it leads to. */
+size_t draft_alias(struct draft *draft, size_t target, uint32_t ttl, const char *name);
+
+/* An SOA of the zone at `target`. */
+void draft_soa(struct draft *draft, size_t target, uint32_t ttl, uint32_t minimum);
+
 /* An OPT record with these bytes as options. */
 void draft_option_record(struct draft *draft, unsigned udp_size, uint32_t ttl, const void *options,
                          size_t size);
@@ -68,8 +74,9 @@ struct dns_view plain_client(size_t limit);
 unsigned assert_same_records(struct span whole, struct span part);
 
 /* The tests of the other files of this program. */
-extern const struct CMUnitTest query_tests[], answer_tests[], match_tests[], write_tests[], error_tests[];
+extern const struct CMUnitTest query_tests[], answer_tests[], match_tests[], write_tests[], error_tests[],
+    ttl_tests[], key_tests[];
 extern const size_t query_tests_count, answer_tests_count, match_tests_count, write_tests_count,
-    error_tests_count;
+    error_tests_count, ttl_tests_count, key_tests_count;
 
 #endif

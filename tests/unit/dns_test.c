@@ -232,6 +232,8 @@ int main(void)
         {match_tests, match_tests_count},
         {write_tests, write_tests_count},
         {error_tests, error_tests_count},
+        {ttl_tests, ttl_tests_count},
+        {key_tests, key_tests_count},
     };
     size_t count = 0;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {

@@ -1,0 +1,111 @@
+/* What an answer is looked up by: dns_question_key. */
+#include "dns_messages.h"
+
+struct key {
+    uint8_t bytes[DNS_KEY_MAX];
+    size_t size;
+};
+
+/* `name` is in wire format with its root label. */
+static struct key key_of(const char *name, uint16_t type, uint16_t class, struct dns_key_form form)
+{
+    uint8_t question[DNS_QUESTION_MAX];
+    size_t size = strlen(name) + 1;
+    memcpy(question, name, size);
+    bytes_put_u16(question + size, type);
+    bytes_put_u16(question + size + 2, class);
+    struct span copy = exact_copy(question, size + 4);
+    struct key key;
+    memset(&key, 0, sizeof key);
+    key.size = dns_question_key(copy, &form, key.bytes);
+    assert_true(key.size <= DNS_KEY_MAX);
+    free((void *)copy.data);
+    return key;
+}
+
+static bool is_same(const struct key *a, const struct key *b)
+{
+    return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
+
+static void a_key_takes_few_bytes(void **state)
+{
+    (void)state;
+    struct key key = key_of("\3WWW\7exAmple", DNS_TYPE_AAAA, DNS_CLASS_IN,
+                            (struct dns_key_form){.group = 7, .dnssec_ok = true});
+    static const char expected[] = "\7\1\x1c\3www\7example";
+    assert_int_equal(key.size, sizeof expected);
+    assert_memory_equal(key.bytes, expected, sizeof expected);
+}
+
+/* Shows: RFC4343 */
+static void letter_case_shares_a_key(void **state)
+{
+    (void)state;
+    struct dns_key_form form = {0};
+    struct key lower = key_of("\3abz\4test", DNS_TYPE_A, DNS_CLASS_IN, form);
+    struct key upper = key_of("\3ABZ\4TeSt", DNS_TYPE_A, DNS_CLASS_IN, form);
+    assert_true(is_same(&lower, &upper));
+    struct key other = key_of("\3ab[\4test", DNS_TYPE_A, DNS_CLASS_IN, form);
+    assert_false(is_same(&lower, &other));
+}
+
+/* Every two of all combinations have different keys, unless they are to be the same. */
+static void whatever_matters_parts_keys(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"", "\1a", "\2aa", "\1a\1a", "\1b", "\1A\1\x01"};
+    static const uint16_t types[] = {0, 1, 28, 255, 256, 257, 0x0100 + 28, 65280}, classes[] = {1, 3, 0, 256};
+    enum { COUNT = 6 * 8 * 4 * 2 * 2 * 2 * 3 };
+    static struct key keys[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        struct dns_key_form form = {.dnssec_ok = i & 1,
+                                    .cd = i >> 1 & 1,
+                                    .group = i >> 2 & 1 ? 255 : 0,
+                                    .kind = (enum dns_key_kind)((i >> 3) % 3)};
+        unsigned rest = (i >> 3) / 3;
+        keys[i] = key_of(names[rest / 32], types[rest % 8], classes[rest / 8 % 4], form);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            bool is_name = (i >> 3) % 3 == DNS_KEY_NAME;
+            bool is_one = is_name && (i % 24 == j % 24) && (i / 24 / 8 == j / 24 / 8);
+            assert_int_equal(is_same(&keys[i], &keys[j]), is_one);
+        }
+    }
+}
+
+/* A short type before a long name could be a long type and a class before a short one. */
+static void fields_do_not_run_into_the_name(void **state)
+{
+    (void)state;
+    static const char one[] = "\3aa\2\1\0\0\0\1\0\1", other[] = "\2\1\0\0\1\3aa";
+    struct dns_key_form form = {0};
+    struct key first, second;
+    first.size = dns_question_key(span_of(one, 11), &form, first.bytes);
+    second.size = dns_question_key(span_of(other, 8), &form, second.bytes);
+    assert_int_equal(first.size, second.size);
+    assert_memory_equal(first.bytes + 2, second.bytes + 2, first.size - 2);
+    assert_false(is_same(&first, &second));
+}
+
+static void longest_name_fits(void **state)
+{
+    (void)state;
+    char name[DNS_NAME_MAX + 1] = {0};
+    for (unsigned i = 0; i < 4; i++) {
+        name[64 * i] = i < 3 ? 63 : 61;
+        memset(name + 64 * i + 1, 'X', i < 3 ? 63 : 61);
+    }
+    struct key key = key_of(name, 65280, 65280, (struct dns_key_form){.kind = DNS_KEY_FAILURE, .group = 255});
+    assert_int_equal(key.size, DNS_KEY_MAX);
+    assert_int_equal(key.bytes[DNS_KEY_MAX - 1], 0);
+    assert_int_equal(key.bytes[DNS_KEY_MAX - 2], 'x');
+}
+
+const struct CMUnitTest key_tests[] = {
+    cmocka_unit_test(a_key_takes_few_bytes),       cmocka_unit_test(letter_case_shares_a_key),
+    cmocka_unit_test(whatever_matters_parts_keys), cmocka_unit_test(fields_do_not_run_into_the_name),
+    cmocka_unit_test(longest_name_fits),
+};
+const size_t key_tests_count = sizeof key_tests / sizeof key_tests[0];
