@@ -237,6 +237,39 @@ struct dns_lifetime {
  * answer. */
 struct dns_lifetime dns_answer_lifetime(const struct dns_answer *answer);
 
+/* ---- stored answers (stored.c) ---- */
+
+/* Writes the form in which an answer is kept: rcode, AD, the first extended error, and the records without
+ * OPT; no id, no question, no AA, since what comes from a cache is not authoritative, and no option of a hop.
+ * One RRset gets one TTL (RFC 2181, 5.2), and an SOA in authority none above its MINIMUM (RFC 2308, 5).
+ * Compressed names stay right in a message whose question has the same size. Four bytes more than the
+ * records, seven where a section has more than 255, and 3 and the text for an extended error; never more than
+ * the message. ERROR_INVALID: truncated, signed, or an rcode above 15. ERROR_SPACE where capacity is less
+ * than the size of the message. */
+int dns_stored_write(const struct dns_answer *answer, uint8_t *out, size_t capacity, size_t *size);
+
+/* A stored answer and how its times are shown: each TTL is brought up to `least`, then down to `most`, then
+ * `age` is taken off, to 0 at last. With `stale` above 0 the age does not count: TTLs are shown as they came,
+ * within least and most, but at most `stale` (RFC 8767 recommends 30) and at least 1. */
+struct dns_stored {
+    struct span bytes;
+    uint32_t age, least, most, stale; /* seconds */
+};
+
+/* The 4 bits of a stored answer's rcode. ERROR_MALFORMED for no bytes. */
+int dns_stored_rcode(struct span bytes);
+
+/* Writes a stored answer for one client, as dns_answer_write does for the answer that it came from; TC only
+ * where records were cut. With EDNS the client gets view's extended error, and then the stored one where
+ * that has another code. The question of view is one that the answer was stored for, but for case, or for its
+ * type where the answer covers the name. A capacity of DNS_MESSAGE_MAX is enough for everything that was
+ * stored; ERROR_SPACE where it is less than header, question and records, or than header, question and OPT.
+ *
+ * The bytes may be damaged, or change while they are read: nothing outside of them is read, and what is not a
+ * row of records to its last byte is ERROR_MALFORMED, with rubbish in `out`. */
+int dns_stored_answer(const struct dns_stored *stored, const struct dns_view *view, uint8_t *out,
+                      size_t capacity, size_t *size);
+
 /* ---- keys (key.c) ---- */
 
 /* What is kept under a key. */

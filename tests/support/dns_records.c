@@ -96,6 +96,7 @@ bool plain_next(struct plain_reader *reader, struct plain_record *record)
     record->section = reader->section;
     record->type = bytes_get_u16(data + at);
     record->class = bytes_get_u16(data + at + 2);
+    record->ttl_at = at + 4;
     record->ttl = bytes_get_u32(data + at + 4);
     record->ttl = record->ttl >> 31 ? 0 : record->ttl;
     reader->at = at + 10 + bytes_get_u16(data + at + 8);

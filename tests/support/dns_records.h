@@ -18,7 +18,8 @@ enum { PLAIN_NAME_MAX = 255, PLAIN_RECORD_MAX = 66000 };
 struct plain_record {
     int section; /* 0 answer, 1 authority, 2 additional */
     uint16_t type, class;
-    uint32_t ttl; /* 0 where the top bit is set */
+    uint32_t ttl;  /* 0 where the top bit is set */
+    size_t ttl_at; /* its offset in the message */
     size_t owner_size, data_size;
     uint8_t owner[PLAIN_NAME_MAX];
     uint8_t data[PLAIN_RECORD_MAX];
