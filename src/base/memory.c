@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -52,6 +53,20 @@ int memory_share(size_t size, const char *name, void **out, int *descriptor)
     }
     *out = memory;
     *descriptor = shared;
+    return 0;
+}
+
+int memory_adopt(int descriptor, size_t size, void **out)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) != 0 || status.st_size < 0 || (size_t)status.st_size != size) {
+        return ERROR_INVALID;
+    }
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+    if (memory == MAP_FAILED) {
+        return ERROR_MEMORY;
+    }
+    *out = memory;
     return 0;
 }
 

@@ -20,6 +20,10 @@ void memory_close(void *memory, size_t size);
  * over an exec; both belong to the caller. ERROR_MEMORY, ERROR_DESCRIPTORS. */
 int memory_share(size_t size, const char *name, void **out, int *descriptor);
 
+/* Maps what memory_share opened, in another process perhaps, to be read and written, until memory_close.
+ * ERROR_INVALID when it is not of that size, ERROR_MEMORY. */
+int memory_adopt(int descriptor, size_t size, void **out);
+
 /* Puts a copy of the bytes into shared memory that is mapped nowhere, so that it counts for no process until
  * one maps it. ERROR_MEMORY, ERROR_DESCRIPTORS. */
 int memory_store(struct span bytes, const char *name, int *descriptor);

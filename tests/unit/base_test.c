@@ -138,8 +138,14 @@ static void test_memory(void **state)
     again = mmap(NULL, 4096, PROT_READ, MAP_SHARED, descriptor, 0);
     assert_int_equal(((uint8_t *)again)[7], 42);
     munmap(again, 4096);
+    assert_int_equal(memory_adopt(descriptor, 8192, &again), ERROR_INVALID);
+    assert_int_equal(memory_adopt(descriptor, 4096, &again), 0);
+    ((uint8_t *)again)[8] = ((uint8_t *)again)[7];
+    assert_int_equal(((uint8_t *)memory)[8], 42);
+    memory_close(again, 4096);
     memory_close(memory, 4096);
     close(descriptor);
+    assert_int_equal(memory_adopt(descriptor, 4096, &again), ERROR_INVALID);
 }
 
 static void test_stored_memory(void **state)

@@ -1,0 +1,549 @@
+/* Bytes by key: what the header promises to one thread, and a model. What several do is in
+ * cache_sharing_test.c. */
+#include "cache_test.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/memory.h"
+#include "base/random.h"
+
+#include "cache/internal.h"
+
+#include "../support/cache_model.h"
+
+static const struct cache_life LIFE = {.stored_at = 123456789012, .fresh_for = 4000000000, .note = 0xabcd};
+
+struct cache cache_test_open(size_t size)
+{
+    struct cache cache;
+    assert_int_equal(cache_open(size, (struct hash_key){{3, 4}}, TEST_OWNER, &cache), 0);
+    return cache;
+}
+
+struct span cache_test_key(uint32_t number, uint8_t out[4])
+{
+    bytes_put_u32(out, number);
+    return span_of(out, 4);
+}
+
+bool cache_test_store(struct cache *cache, uint32_t number, struct span value)
+{
+    uint8_t key[4];
+    return cache_store(cache, cache_test_key(number, key), value, &LIFE);
+}
+
+int cache_test_find(const struct cache *cache, uint32_t number, struct cache_found *found)
+{
+    static _Thread_local uint8_t out[CACHE_VALUE_MAX];
+    uint8_t key[4];
+    return cache_find(cache, cache_test_key(number, key), out, sizeof out, found);
+}
+
+static struct cache_numbers count(const struct cache *cache)
+{
+    struct cache_numbers numbers;
+    cache_count(cache, &numbers);
+    return numbers;
+}
+
+/* ---- finding what was stored ---- */
+
+static void test_found_as_stored(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    assert_int_equal(cache_test_find(&cache, 1, &found), ERROR_NOT_FOUND);
+    assert_true(cache_test_store(&cache, 1, span_text("one")));
+    assert_int_equal(cache_test_find(&cache, 1, &found), 0);
+    assert_true(span_equal(found.value, span_text("one")));
+    assert_true(found.life.stored_at == LIFE.stored_at);
+    assert_int_equal(found.life.fresh_for, LIFE.fresh_for);
+    assert_int_equal(found.life.note, LIFE.note);
+    assert_int_equal(cache_test_find(&cache, 2, &found), ERROR_NOT_FOUND);
+    cache_close(&cache);
+}
+
+static void test_largest_life(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_life life = {.stored_at = CACHE_TIME_END - 1, .fresh_for = UINT32_MAX, .note = UINT16_MAX};
+    struct cache_found found;
+    uint8_t key[4];
+    assert_true(cache_store(&cache, cache_test_key(1, key), span_text("x"), &life));
+    assert_int_equal(cache_test_find(&cache, 1, &found), 0);
+    assert_true(found.life.stored_at == CACHE_TIME_END - 1);
+    assert_int_equal(found.life.fresh_for, UINT32_MAX);
+    assert_int_equal(found.life.note, UINT16_MAX);
+    cache_close(&cache);
+}
+
+static void test_stored_anew(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    const char *const values[] = {"one", "two", "a longer one", "", "2"};
+    for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+        assert_true(cache_test_store(&cache, 1, span_text(values[i])));
+        assert_int_equal(cache_test_find(&cache, 1, &found), 0);
+        assert_true(span_equal(found.value, span_text(values[i])));
+    }
+    assert_int_equal(count(&cache).entries, 1);
+    assert_int_equal(count(&cache).stored, 5);
+    cache_close(&cache);
+}
+
+/* Keys and values of every size up to some words, where pieces of words begin and end, and the largest. */
+static void test_all_sizes(void **state)
+{
+    (void)state;
+    static uint8_t bytes[CACHE_VALUE_MAX], out[CACHE_VALUE_MAX];
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    cache_model_value(1, 1, bytes, sizeof bytes);
+    for (size_t key = 0; key <= CACHE_KEY_MAX; key += key < 40 ? 1 : 29) {
+        for (size_t value = 0; value <= CACHE_VALUE_MAX; value += value < 40 ? 1 : 13099) {
+            struct span stored =
+                span_of(bytes + key, value < sizeof bytes - key ? value : sizeof bytes - key);
+            assert_true(cache_store(&cache, span_of(bytes, key), stored, &LIFE));
+            assert_int_equal(cache_find(&cache, span_of(bytes, key), out, sizeof out, &found), 0);
+            assert_true(span_equal(found.value, stored));
+        }
+    }
+    cache_close(&cache);
+}
+
+/* Two keys whose hashes agree in every bit that is used differ in their bytes alone. */
+static void test_full_key_compared(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    uint8_t one[4], two[4];
+    struct span first = cache_test_key(1, one), second = cache_test_key(2, two);
+    assert_true(cache_store(&cache, first, span_text("one"), &LIFE));
+    /* Name the first one's entry where the second is looked for. */
+    struct cache_view view = cache_view_of(cache.head, 0);
+    uint64_t hashes[] = {hash_bytes(&cache.head->key, first), hash_bytes(&cache.head->key, second)};
+    uint64_t slot = cache_load(cache_index_find(&view, hashes[0], first));
+    cache_put(cache_slot_at(&view, cache_home(&view, hashes[1]), CACHE_KEY_SLOTS - 1),
+              (slot & ~CACHE_SLOT_TAG) | cache_slot_tag(hashes[1]));
+    assert_int_equal(cache_test_find(&cache, 2, &found), ERROR_NOT_FOUND);
+    assert_false(cache_remove(&cache, second));
+    cache_close(&cache);
+}
+
+static void test_space(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    uint8_t key[4], out[8] = "unspoilt";
+    assert_true(cache_test_store(&cache, 1, span_text("12345678")));
+    assert_int_equal(cache_find(&cache, cache_test_key(1, key), out, 7, &found), ERROR_SPACE);
+    assert_memory_equal(out, "unspoilt", 8);
+    assert_int_equal(cache_find(&cache, cache_test_key(1, key), out, 8, &found), 0);
+    assert_memory_equal(out, "12345678", 8);
+    cache_close(&cache);
+}
+
+static void test_too_large(void **state)
+{
+    (void)state;
+    static uint8_t bytes[CACHE_VALUE_MAX + 1];
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    assert_true(cache_test_store(&cache, 1, span_text("small")));
+    assert_false(cache_test_store(&cache, 1, span_of(bytes, sizeof bytes)));
+    assert_int_equal(count(&cache).dropped, 1);
+    assert_int_equal(cache_test_find(&cache, 1, &found), 0);
+    assert_true(span_equal(found.value, span_text("small")));
+    cache_close(&cache);
+}
+
+static void test_asked_before(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    for (unsigned round = 0; round < 2; round++) {
+        assert_true(cache_test_store(&cache, 1, span_text("one")));
+        for (unsigned i = 0; i < 6; i++) {
+            assert_int_equal(cache_test_find(&cache, 1, &found), 0);
+            assert_int_equal(found.asked_before, i > 0);
+        }
+    }
+    cache_close(&cache);
+}
+
+/* ---- claims, removing, clearing ---- */
+
+static void test_claim(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_life life = {.stored_at = 1000};
+    struct cache_found found;
+    uint8_t bytes[4];
+    struct span key = cache_test_key(1, bytes);
+    assert_false(cache_claim(&cache, key, 2000, 3000));
+    assert_true(cache_store(&cache, key, span_text("value"), &life));
+    assert_true(cache_claim(&cache, key, 2000, 3000));
+    assert_false(cache_claim(&cache, key, 2000, 3000));
+    assert_false(cache_claim(&cache, key, 2999, 3999));
+    assert_true(cache_claim(&cache, key, 3000, 3500));
+    assert_int_equal(cache_test_find(&cache, 1, &found), 0);
+    assert_true(span_equal(found.value, span_text("value")));
+    assert_true(cache_store(&cache, key, span_text("newer"), &life));
+    assert_true(cache_claim(&cache, key, 3001, UINT64_MAX));
+    assert_false(cache_claim(&cache, key, 1000 + UINT64_C(0xfffffffe), UINT64_MAX));
+    assert_true(cache_remove(&cache, key));
+    assert_false(cache_claim(&cache, key, 5000, 6000));
+    cache_close(&cache);
+}
+
+static void test_remove(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    uint8_t key[4];
+    assert_false(cache_remove(&cache, cache_test_key(1, key)));
+    assert_true(cache_test_store(&cache, 1, span_text("one")));
+    assert_true(cache_test_store(&cache, 2, span_text("two")));
+    assert_true(cache_remove(&cache, cache_test_key(1, key)));
+    assert_false(cache_remove(&cache, cache_test_key(1, key)));
+    assert_int_equal(cache_test_find(&cache, 1, &found), ERROR_NOT_FOUND);
+    assert_int_equal(cache_test_find(&cache, 2, &found), 0);
+    assert_int_equal(count(&cache).entries, 1);
+    cache_close(&cache);
+}
+
+static void test_clear(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(4 * CACHE_SIZE_LEAST);
+    struct cache_found found;
+    for (unsigned round = 0; round < 3; round++) {
+        for (uint32_t i = 0; i < 1000; i++) {
+            assert_true(cache_test_store(&cache, i, span_text("value")));
+            assert_int_equal(cache_test_find(&cache, i, &found), 0);
+        }
+        assert_int_equal(count(&cache).entries, 1000);
+        cache_clear(&cache);
+        assert_int_equal(count(&cache).entries, 0);
+        assert_int_equal(count(&cache).bytes, 0);
+        for (uint32_t i = 0; i < 1000; i++) {
+            assert_int_equal(cache_test_find(&cache, i, &found), ERROR_NOT_FOUND);
+        }
+    }
+    assert_int_equal(count(&cache).stored, 3000);
+    cache_close(&cache);
+}
+
+/* ---- visiting ---- */
+
+struct gathering {
+    struct cache_visitor visitor;
+    uint32_t shown[2000];
+};
+
+static bool gather(struct cache_visitor *visitor, struct span key, struct span value,
+                   const struct cache_life *life)
+{
+    struct gathering *gathering = container_of(visitor, struct gathering, visitor);
+    uint32_t number = bytes_get_u32(key.data);
+    assert_int_equal(key.size, 4);
+    assert_true(span_equal(value, span_of(&number, sizeof number)));
+    assert_int_equal(life->note, LIFE.note);
+    gathering->shown[number]++;
+    return number % 2 == 0;
+}
+
+static void test_visit(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(4 * CACHE_SIZE_LEAST);
+    struct gathering gathering = {.visitor.visit = gather};
+    struct cache_found found;
+    for (uint32_t i = 0; i < 2000; i++) {
+        assert_true(cache_test_store(&cache, i, span_of(&i, sizeof i)));
+    }
+    cache_visit(&cache, &gathering.visitor);
+    assert_int_equal(count(&cache).entries, 1000);
+    for (uint32_t i = 0; i < 2000; i++) {
+        assert_int_equal(gathering.shown[i], 1);
+        assert_int_equal(cache_test_find(&cache, i, &found), i % 2 == 0 ? 0 : ERROR_NOT_FOUND);
+    }
+    cache_visit(&cache, &gathering.visitor);
+    for (uint32_t i = 0; i < 2000; i++) {
+        assert_int_equal(gathering.shown[i], i % 2 == 0 ? 2 : 1);
+    }
+    cache_close(&cache);
+}
+
+/* ---- what stays, and what it costs ---- */
+
+/* Entries that are asked for outlive a flood of ten times the cache that nobody asks for twice. */
+static void test_flood_passes_by(void **state)
+{
+    (void)state;
+    enum { HOT = 2000, FLOOD = 150000 };
+    struct cache cache = cache_test_open(2 * CACHE_SIZE_LEAST);
+    uint8_t value[80] = {0};
+    struct cache_found found;
+    for (uint32_t i = 0; i < HOT; i++) {
+        assert_true(cache_test_store(&cache, i, span_of(value, sizeof value)));
+    }
+    unsigned lost = 0;
+    for (uint32_t i = 0; i < FLOOD; i++) {
+        uint32_t hot = i % HOT;
+        if (cache_test_find(&cache, hot, &found) != 0) {
+            assert_true(cache_test_store(&cache, hot, span_of(value, sizeof value)));
+            lost++;
+        }
+        assert_true(cache_test_store(&cache, HOT + i, span_of(value, sizeof value)));
+    }
+    assert_in_range(lost, 0, HOT / 100);
+    assert_true(count(&cache).evicted > FLOOD / 2);
+    cache_close(&cache);
+}
+
+static enum cache_queue queue_of(const struct cache *cache, uint32_t number)
+{
+    uint8_t key[4];
+    struct cache_view view = cache_view_of(cache->head, 0);
+    struct span bytes = cache_test_key(number, key);
+    cache_word *slot = cache_index_find(&view, hash_bytes(&cache->head->key, bytes), bytes);
+    assert_non_null(slot);
+    return cache_ring_of(&view, cache_slot_place(cache_load(slot)));
+}
+
+/* One that left unasked and comes back soon is believed to be worth more than another newcomer. */
+static void test_ghost(void **state)
+{
+    (void)state;
+    enum { FLOOD = 20000, BACK = 100 };
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    uint8_t value[80] = {0};
+    struct cache_found found;
+    unsigned known = 0, back = 0;
+    for (uint32_t i = 0; i < FLOOD; i++) {
+        assert_true(cache_test_store(&cache, i, span_of(value, sizeof value)));
+    }
+    for (uint32_t i = FLOOD - 1; back < BACK; i--) {
+        if (cache_test_find(&cache, i, &found) != 0) {
+            assert_true(cache_test_store(&cache, i, span_of(value, sizeof value)));
+            known += queue_of(&cache, i) == CACHE_MAIN;
+            back++;
+            assert_true(cache_test_store(&cache, FLOOD + i, span_of(value, sizeof value)));
+            assert_int_equal(queue_of(&cache, FLOOD + i), CACHE_SMALL);
+        }
+    }
+    assert_in_range(known, BACK * 8 / 10, BACK);
+    cache_close(&cache);
+}
+
+static uint64_t resident(const struct cache *cache)
+{
+    struct stat status;
+    assert_int_equal(fstat(cache->descriptor, &status), 0);
+    return (uint64_t)status.st_blocks * 512;
+}
+
+/* A name of 26 bytes and an answer of 24 cost less than 100, and no page is touched before it is needed. */
+static void test_bytes_of_an_entry(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 100000 };
+    struct cache cache = cache_test_open(10 * 1024 * 1024);
+    uint8_t key[26] = {0}, value[24] = {0};
+    uint64_t before = resident(&cache);
+    assert_in_range(before, 0, 64 * 1024);
+    for (uint32_t i = 0; i < ENTRIES; i++) {
+        bytes_put_u32(key + 5, i);
+        assert_true(cache_store(&cache, span_of(key, sizeof key), span_of(value, sizeof value), &LIFE));
+        if (i == ENTRIES / 10) {
+            assert_in_range(resident(&cache), 0, ENTRIES / 10 * 200);
+        }
+    }
+    struct cache_numbers numbers = count(&cache);
+    assert_in_range(numbers.entries, ENTRIES * 97 / 100, ENTRIES);
+    assert_in_range(numbers.bytes / numbers.entries, 50, 100);
+    assert_in_range(resident(&cache) / numbers.entries, 50, 100);
+    assert_in_range(resident(&cache), 0, 10 * 1024 * 1024);
+    cache_close(&cache);
+}
+
+/* Names that are refreshed again and again use no more memory than at first. */
+static void test_refreshing_costs_nothing(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(10 * 1024 * 1024);
+    uint8_t value[80] = {0};
+    for (uint32_t i = 0; i < 1000; i++) {
+        assert_true(cache_test_store(&cache, i, span_of(value, sizeof value)));
+    }
+    uint64_t before = resident(&cache);
+    for (uint32_t i = 0; i < 100000; i++) {
+        value[i % 80]++;
+        assert_true(cache_test_store(&cache, i % 1000, span_of(value, sizeof value)));
+    }
+    assert_int_equal(resident(&cache), before);
+    assert_int_equal(count(&cache).entries, 1000);
+    assert_int_equal(count(&cache).evicted, 0);
+    cache_close(&cache);
+}
+
+/* An entry that was asked for often, however large, has another round while smaller ones pass. */
+static void test_large_and_hot(void **state)
+{
+    (void)state;
+    static uint8_t large[CACHE_VALUE_MAX];
+    struct cache cache = cache_test_open(2 * CACHE_SIZE_LEAST);
+    struct cache_found found;
+    cache_model_value(1, 1, large, sizeof large);
+    assert_true(cache_test_store(&cache, 0, span_of(large, sizeof large)));
+    for (uint32_t i = 1; i < 50000; i++) {
+        if (i % 100 == 0) {
+            assert_int_equal(cache_test_find(&cache, 0, &found), 0);
+            assert_true(span_equal(found.value, span_of(large, sizeof large)));
+        }
+        assert_true(cache_test_store(&cache, i, span_of(large, 100 + i % 50)));
+        assert_int_equal(cache_test_find(&cache, i, &found), 0);
+    }
+    cache_close(&cache);
+}
+
+static void test_sizes_of_caches(void **state)
+{
+    (void)state;
+    for (size_t size = CACHE_SIZE_LEAST; size < (size_t)1 << 36; size += size / 7 + 12345) {
+        struct cache_layout layout = cache_layout_of(size);
+        size_t words = (size_t)layout.words[CACHE_SMALL] + layout.words[CACHE_MAIN];
+        size_t books = sizeof(struct cache_part) + layout.buckets * sizeof(struct cache_bucket);
+        assert_true(sizeof(struct cache_head) + layout.parts * layout.part_bytes <= size);
+        assert_true(sizeof(struct cache_head) + layout.parts * layout.part_bytes > size - size / 1000);
+        assert_true(books + words * sizeof(cache_word) <= layout.part_bytes);
+        assert_true(words < (size_t)1 << CACHE_PLACE_BITS);
+        assert_true(cache_entry_words(CACHE_KEY_MAX, CACHE_VALUE_MAX) <= words / 4);
+        assert_true(books * 100 / layout.part_bytes <= 20);
+    }
+}
+
+/* ---- several holders of one mapping ---- */
+
+static void test_adopt(void **state)
+{
+    (void)state;
+    struct cache first = cache_test_open(CACHE_SIZE_LEAST), second;
+    struct cache_found found;
+    assert_true(cache_test_store(&first, 1, span_text("one")));
+    int descriptor = dup(first.descriptor);
+    assert_int_equal(cache_adopt(descriptor, 2 * CACHE_SIZE_LEAST, 2, &second), ERROR_INVALID);
+    assert_int_equal(cache_adopt(descriptor, 100, 2, &second), ERROR_INVALID);
+    assert_int_equal(cache_adopt(descriptor, CACHE_SIZE_LEAST, 2, &second), 0);
+    assert_ptr_not_equal(first.head, second.head);
+    assert_int_equal(cache_test_find(&second, 1, &found), 0);
+    assert_true(cache_test_store(&second, 2, span_text("two")));
+    assert_int_equal(cache_test_find(&first, 2, &found), 0);
+    int third = dup(first.descriptor);
+    cache_close(&first);
+    cache_close(&second);
+    assert_int_equal(cache_adopt(third, CACHE_SIZE_LEAST, 3, &first), 0);
+    assert_int_equal(cache_test_find(&first, 2, &found), 0);
+    assert_true(span_equal(found.value, span_text("two")));
+    cache_clear(&first);
+    cache_close(&first);
+}
+
+static void test_adopt_refuses_others(void **state)
+{
+    (void)state;
+    void *memory;
+    int descriptor;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST), other;
+    assert_int_equal(memory_share(CACHE_SIZE_LEAST, "test", &memory, &descriptor), 0);
+    assert_int_equal(cache_adopt(descriptor, CACHE_SIZE_LEAST, 1, &other), ERROR_INVALID);
+    for (size_t i = 0; i < offsetof(struct cache_head, key); i++) {
+        memcpy(memory, cache.head, sizeof *cache.head);
+        ((uint8_t *)memory)[i] ^= 1;
+        assert_int_equal(cache_adopt(descriptor, CACHE_SIZE_LEAST, 1, &other), ERROR_INVALID);
+    }
+    memory_close(memory, CACHE_SIZE_LEAST);
+    close(descriptor);
+    assert_int_equal(cache_adopt(descriptor, CACHE_SIZE_LEAST, 1, &other), ERROR_INVALID);
+    cache_close(&cache);
+}
+
+/* ---- a model ---- */
+
+static void play(size_t size, unsigned steps, uint64_t seed)
+{
+    static struct cache_model model;
+    struct random random;
+    random_init_repeatable(&random, seed);
+    assert_int_equal(cache_model_open(&model, size), 0);
+    for (unsigned i = 0; i < steps; i++) {
+        /* A clear or a visit at every step would leave the cache empty. */
+        uint8_t action = (uint8_t)random_below(&random, random_below(&random, 200) == 0 ? 256 : 250);
+        const char *failure = cache_model_step(&model, action, random_u16(&random), random_u16(&random));
+        if (failure != NULL) {
+            fail_msg("seed %u, step %u: %s", (unsigned)seed, i, failure);
+        }
+    }
+    assert_true(model.versions > 0 && count(&model.cache).evicted > 0);
+    cache_model_close(&model);
+}
+
+static void test_model(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 3; seed++) {
+        play(CACHE_SIZE_LEAST, 8000, seed);
+        play(3 * CACHE_SIZE_LEAST + 12345, 8000, 100 + seed);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_found_as_stored),
+        cmocka_unit_test(test_largest_life),
+        cmocka_unit_test(test_stored_anew),
+        cmocka_unit_test(test_all_sizes),
+        cmocka_unit_test(test_full_key_compared),
+        cmocka_unit_test(test_space),
+        cmocka_unit_test(test_too_large),
+        cmocka_unit_test(test_asked_before),
+        cmocka_unit_test(test_claim),
+        cmocka_unit_test(test_remove),
+        cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_visit),
+        cmocka_unit_test(test_flood_passes_by),
+        cmocka_unit_test(test_ghost),
+        cmocka_unit_test(test_bytes_of_an_entry),
+        cmocka_unit_test(test_refreshing_costs_nothing),
+        cmocka_unit_test(test_large_and_hot),
+        cmocka_unit_test(test_sizes_of_caches),
+        cmocka_unit_test(test_adopt),
+        cmocka_unit_test(test_adopt_refuses_others),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_clear_and_visit_in_a_storm),
+        cmocka_unit_test(test_writer_drops),
+        cmocka_unit_test(test_dead_holder),
+        cmocka_unit_test(test_killed_anywhere),
+        cmocka_unit_test(test_processes_share),
+        cmocka_unit_test(test_one_claims),
+    };
+    return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
+}

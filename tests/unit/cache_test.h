@@ -1,0 +1,35 @@
+/* What the test files of the cache have in common. */
+#ifndef CACHE_TEST_H
+#define CACHE_TEST_H
+
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#include <stdbool.h>
+
+#include "cache/cache.h"
+
+enum { TEST_OWNER = 4711 };
+
+struct cache cache_test_open(size_t size);
+
+/* A key of four bytes. */
+struct span cache_test_key(uint32_t number, uint8_t out[4]);
+
+bool cache_test_store(struct cache *cache, uint32_t number, struct span value);
+int cache_test_find(const struct cache *cache, uint32_t number, struct cache_found *found);
+
+void test_storm(void **state);
+void test_clear_and_visit_in_a_storm(void **state);
+void test_writer_drops(void **state);
+void test_dead_holder(void **state);
+void test_killed_anywhere(void **state);
+void test_processes_share(void **state);
+void test_one_claims(void **state);
+
+#endif
