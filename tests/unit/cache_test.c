@@ -2,6 +2,7 @@
  * cache_sharing_test.c. */
 #include "cache_test.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -50,6 +51,29 @@ static struct cache_numbers count(const struct cache *cache)
     struct cache_numbers numbers;
     cache_count(cache, &numbers);
     return numbers;
+}
+
+struct counting {
+    struct cache_visitor visitor;
+    unsigned shown;
+};
+
+static bool count_entries(struct cache_visitor *visitor, struct span key, struct span value,
+                          const struct cache_life *life)
+{
+    (void)key;
+    (void)value;
+    (void)life;
+    container_of(visitor, struct counting, visitor)->shown++;
+    return true;
+}
+
+uint64_t cache_test_entries(struct cache *cache)
+{
+    struct counting counting = {.visitor.visit = count_entries};
+    cache_visit(cache, &counting.visitor);
+    assert_int_equal(counting.shown, count(cache).entries);
+    return counting.shown;
 }
 
 /* ---- finding what was stored ---- */
@@ -376,7 +400,7 @@ static void test_bytes_of_an_entry(void **state)
         }
     }
     struct cache_numbers numbers = count(&cache);
-    assert_in_range(numbers.entries, ENTRIES * 97 / 100, ENTRIES);
+    assert_in_range(cache_test_entries(&cache), ENTRIES * 97 / 100, ENTRIES);
     assert_in_range(numbers.bytes / numbers.entries, 50, 100);
     assert_in_range(resident(&cache) / numbers.entries, 50, 100);
     assert_in_range(resident(&cache), 0, 10 * 1024 * 1024);
@@ -423,6 +447,27 @@ static void test_large_and_hot(void **state)
     cache_close(&cache);
 }
 
+/* Where all that is there was asked for often, a store still moves no more than a few hundred of them. */
+static void test_work_of_a_store(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_view view = cache_view_of(cache.head, 0);
+    uint8_t value[80] = {0};
+    struct cache_found found;
+    for (uint32_t i = 0; i < 30000; i++) {
+        uint32_t before = view.part->stamp;
+        assert_true(cache_test_store(&cache, i, span_of(value, sizeof value)));
+        assert_in_range(view.part->stamp - before, 1, 300);
+        for (uint32_t j = 0; j < 3 * 9000 && i % 2000 == 0; j++) {
+            (void)cache_test_find(&cache, i - j % 9000, &found);
+        }
+        assert_int_equal(cache_test_find(&cache, i, &found), 0);
+    }
+    assert_true(count(&cache).evicted > 10000);
+    cache_close(&cache);
+}
+
 static void test_sizes_of_caches(void **state)
 {
     (void)state;
@@ -437,6 +482,93 @@ static void test_sizes_of_caches(void **state)
         assert_true(cache_entry_words(CACHE_KEY_MAX, CACHE_VALUE_MAX) <= words / 4);
         assert_true(books * 100 / layout.part_bytes <= 20);
     }
+}
+
+/* ---- the order of a writer's steps ---- */
+
+enum { PAGE = 4096, WATCHED_SIZE = 3 * PAGE };
+
+/* A page of an entry that may not be written to while the slot still names the entry. */
+static struct {
+    const cache_word *slot;
+    uint64_t named;
+    uint8_t *page;
+    unsigned written, written_while_named;
+} watched;
+
+static void on_write(int number, siginfo_t *information, void *context)
+{
+    (void)context;
+    const uint8_t *at = information->si_addr;
+    if (at < watched.page || at >= watched.page + PAGE) {
+        signal(number, SIG_DFL);
+        return;
+    }
+    watched.written++;
+    watched.written_while_named += ((cache_load(watched.slot) ^ watched.named) & ~CACHE_SLOT_MARKS) == 0;
+    mprotect(watched.page, PAGE, PROT_READ | PROT_WRITE);
+}
+
+static void watch(struct cache *cache, uint32_t number)
+{
+    uint8_t key[4];
+    struct cache_view view = cache_view_of(cache->head, 0);
+    struct span bytes = cache_test_key(number, key);
+    struct sigaction action = {.sa_sigaction = on_write, .sa_flags = SA_SIGINFO};
+    watched.slot = cache_index_find(&view, hash_bytes(&cache->head->key, bytes), bytes);
+    assert_non_null(watched.slot);
+    watched.named = cache_load(watched.slot);
+    uintptr_t entry = (uintptr_t)&view.log[cache_slot_place(watched.named)];
+    watched.page = (uint8_t *)((entry + PAGE) / PAGE * PAGE);
+    watched.written = watched.written_while_named = 0;
+    assert_int_equal(sigaction(SIGSEGV, &action, NULL), 0);
+    assert_int_equal(mprotect(watched.page, PAGE, PROT_READ), 0);
+}
+
+static void check_watched(void)
+{
+    signal(SIGSEGV, SIG_DFL);
+    assert_int_equal(watched.written, 1);
+    assert_int_equal(watched.written_while_named, 0);
+}
+
+/* Stores others, asked for once, until the page is written to. */
+static void push_until_written(struct cache *cache, bool is_asked)
+{
+    static uint8_t value[100];
+    struct cache_found found;
+    for (uint32_t i = 1; i < 100000 && watched.written == 0; i++) {
+        assert_true(cache_test_store(cache, i, span_of(value, sizeof value)));
+        assert_int_equal(cache_test_find(cache, i, &found), 0);
+        if (is_asked) {
+            assert_int_equal(cache_test_find(cache, 0, &found), 0);
+        }
+    }
+}
+
+/* Whether an entry is written over, moved on, moved onto itself or pushed out: its slot is taken back before.
+ */
+static void test_slot_goes_first(void **state)
+{
+    (void)state;
+    static uint8_t value[WATCHED_SIZE];
+    struct cache_found found;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    assert_true(cache_test_store(&cache, 0, span_of(value, sizeof value)));
+    watch(&cache, 0);
+    assert_true(cache_test_store(&cache, 0, span_of(value, sizeof value)));
+    check_watched();
+    for (unsigned round = 0; round < 20; round++) {
+        watch(&cache, 0);
+        push_until_written(&cache, true);
+        check_watched();
+        assert_int_equal(cache_test_find(&cache, 0, &found), 0);
+    }
+    watch(&cache, 0);
+    push_until_written(&cache, false);
+    push_until_written(&cache, false);
+    check_watched();
+    cache_close(&cache);
 }
 
 /* ---- several holders of one mapping ---- */
@@ -533,11 +665,14 @@ int main(void)
         cmocka_unit_test(test_bytes_of_an_entry),
         cmocka_unit_test(test_refreshing_costs_nothing),
         cmocka_unit_test(test_large_and_hot),
+        cmocka_unit_test(test_work_of_a_store),
         cmocka_unit_test(test_sizes_of_caches),
+        cmocka_unit_test(test_slot_goes_first),
         cmocka_unit_test(test_adopt),
         cmocka_unit_test(test_adopt_refuses_others),
         cmocka_unit_test(test_model),
         cmocka_unit_test(test_storm),
+        cmocka_unit_test(test_moved_while_read),
         cmocka_unit_test(test_clear_and_visit_in_a_storm),
         cmocka_unit_test(test_writer_drops),
         cmocka_unit_test(test_dead_holder),

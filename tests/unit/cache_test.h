@@ -24,7 +24,11 @@ struct span cache_test_key(uint32_t number, uint8_t out[4]);
 bool cache_test_store(struct cache *cache, uint32_t number, struct span value);
 int cache_test_find(const struct cache *cache, uint32_t number, struct cache_found *found);
 
+/* As many as are shown are counted. */
+uint64_t cache_test_entries(struct cache *cache);
+
 void test_storm(void **state);
+void test_moved_while_read(void **state);
 void test_clear_and_visit_in_a_storm(void **state);
 void test_writer_drops(void **state);
 void test_dead_holder(void **state);
