@@ -16,17 +16,29 @@
 
 enum { TEST_OWNER = 4711 };
 
+extern const struct cache_life cache_test_life;
+
 struct cache cache_test_open(size_t size);
 
 /* A key of four bytes. */
 struct span cache_test_key(uint32_t number, uint8_t out[4]);
 
 bool cache_test_store(struct cache *cache, uint32_t number, struct span value);
+struct cache_numbers cache_test_count(const struct cache *cache);
 int cache_test_find(const struct cache *cache, uint32_t number, struct cache_found *found);
 
 /* As many as are shown are counted. */
 uint64_t cache_test_entries(struct cache *cache);
 
+void test_flood_passes_by(void **state);
+void test_ghost(void **state);
+void test_bytes_of_an_entry(void **state);
+void test_refreshing_costs_nothing(void **state);
+void test_large_and_hot(void **state);
+void test_work_of_a_store(void **state);
+void test_sizes_of_caches(void **state);
+void test_slot_goes_first(void **state);
+void test_reader_overtaken(void **state);
 void test_storm(void **state);
 void test_moved_while_read(void **state);
 void test_clear_and_visit_in_a_storm(void **state);
