@@ -25,9 +25,10 @@ struct cache_layout cache_layout_of(size_t size)
     struct cache_layout layout = {.size = size};
     size_t room = size - sizeof(struct cache_head);
     layout.parts = (uint32_t)((room + PART_MOST - 1) / PART_MOST);
+    room -= layout.parts * sizeof(struct cache_part);
     layout.part_bytes = room / layout.parts / CACHE_LINE * CACHE_LINE;
     layout.buckets = layout.part_bytes < PART_SMALL ? BUCKETS / 2 : BUCKETS;
-    size_t books = sizeof(struct cache_part) + layout.buckets * sizeof(struct cache_bucket);
+    size_t books = layout.buckets * sizeof(struct cache_bucket);
     uint32_t words = (uint32_t)((layout.part_bytes - books) / sizeof(cache_word));
     layout.words[CACHE_SMALL] = words / SMALL_SHARE;
     layout.words[CACHE_MAIN] = words - words / SMALL_SHARE;

@@ -48,23 +48,36 @@ void cache_entry_copy(const cache_word *entry, size_t from, uint8_t *out, size_t
     }
 }
 
+/* For less than a word: a call of memcmp takes longer. */
+static bool is_same(const uint8_t *a, const uint8_t *b, size_t size)
+{
+    unsigned difference = 0;
+    for (size_t i = 0; i < size; i++) {
+        difference |= a[i] ^ b[i];
+    }
+    return difference == 0;
+}
+
 bool cache_entry_has_key(const cache_word *entry, const struct cache_entry *head, struct span key)
 {
     const cache_word *at = entry + CLAIM_WORD;
-    size_t skip = CACHE_ENTRY_HEAD % sizeof *at;
-    if (head->key_size != key.size) {
+    const size_t skip = CACHE_ENTRY_HEAD % sizeof *at;
+    uint64_t word = cache_load(at++), wanted;
+    size_t done = key.size < sizeof word - skip ? key.size : sizeof word - skip;
+    if (head->key_size != key.size || !is_same((const uint8_t *)&word + skip, key.data, done)) {
         return false;
     }
-    for (size_t left = key.size; left > 0;) {
-        uint64_t word = cache_load(at++);
-        size_t part = sizeof word - skip < left ? sizeof word - skip : left;
-        if (memcmp((const uint8_t *)&word + skip, key.data + key.size - left, part) != 0) {
+    for (; key.size - done >= sizeof word; done += sizeof word) {
+        memcpy(&wanted, key.data + done, sizeof wanted);
+        if (cache_load(at++) != wanted) {
             return false;
         }
-        left -= part;
-        skip = 0;
     }
-    return true;
+    if (done == key.size) {
+        return true;
+    }
+    word = cache_load(at);
+    return is_same((const uint8_t *)&word, key.data + done, key.size - done);
 }
 
 /* Bytes on their way into words. */

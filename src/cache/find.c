@@ -10,6 +10,7 @@
 struct search {
     struct cache_view view;
     struct span key;
+    uint64_t tag;
     uint8_t *out;
     size_t capacity;
 };
@@ -56,26 +57,33 @@ static int take(const struct search *search, cache_word *place, uint64_t slot, s
     return 0;
 }
 
+static int look_into(const struct search *search, struct cache_bucket *bucket, struct cache_found *found)
+{
+    for (unsigned i = 0; i < CACHE_BUCKET_SLOTS; i++) {
+        uint64_t slot = cache_load(&bucket->slot[i]);
+        if (cache_slot_may_be(slot, search->tag)) {
+            int result = take(search, &bucket->slot[i], slot, found);
+            if (result != ERROR_NOT_FOUND) {
+                return result;
+            }
+        }
+    }
+    return ERROR_NOT_FOUND;
+}
+
 int cache_find(const struct cache *cache, struct span key, uint8_t *out, size_t capacity,
                struct cache_found *found)
 {
     uint64_t hash = hash_bytes(&cache->head->key, key);
-    uint64_t tag = cache_slot_tag(hash);
     struct search search = {.view = cache_view_of(cache->head, cache_part_number(cache->head, hash)),
                             .key = key,
+                            .tag = cache_slot_tag(hash),
                             .out = out,
                             .capacity = capacity};
     if (cache_load(&search.view.part->era) != cache_load(&cache->head->era)) {
         return ERROR_NOT_FOUND;
     }
     uint32_t home = cache_home(&search.view, hash);
-    int result = ERROR_NOT_FOUND;
-    for (unsigned i = 0; i < CACHE_KEY_SLOTS && result == ERROR_NOT_FOUND; i++) {
-        cache_word *place = cache_slot_at(&search.view, home, i);
-        uint64_t slot = cache_load(place);
-        if (cache_slot_may_be(slot, tag)) {
-            result = take(&search, place, slot, found);
-        }
-    }
-    return result;
+    int result = look_into(&search, &search.view.bucket[home], found);
+    return result == ERROR_NOT_FOUND ? look_into(&search, &search.view.bucket[home ^ 1], found) : result;
 }

@@ -1,7 +1,7 @@
 /*
  * How the cache lies in its mapping, and who may touch what.
  *
- *     head | part | part | ...        a part: struct cache_part | buckets | log
+ *     struct cache_head | struct cache_part of each part | buckets and log of each part
  *
  * The hash of a key chooses the part, the bucket in it, and a tag. A bucket is a cache line of eight slots; a
  * slot names an entry by its place in the log. The log is two rings of words: what is stored first goes
@@ -92,7 +92,7 @@ struct cache_part {
 /* What differs between caches of different sizes, and follows from the size alone. */
 struct cache_layout {
     uint64_t size;
-    uint64_t part_bytes;
+    uint64_t part_bytes; /* buckets and log of a part */
     uint32_t parts;
     uint32_t buckets; /* of a part, at most: a power of two */
     uint32_t words[CACHE_QUEUES];
@@ -121,8 +121,10 @@ struct cache_view {
 static inline struct cache_view cache_view_of(struct cache_head *head, uint32_t number)
 {
     const struct cache_layout *layout = &head->layout;
-    uint8_t *at = (uint8_t *)(head + 1) + number * layout->part_bytes;
-    struct cache_view view = {.head = head, .part = (void *)at, .bucket = (void *)(at + sizeof *view.part)};
+    struct cache_part *parts = (void *)(head + 1);
+    uint8_t *bodies = (void *)(parts + layout->parts);
+    struct cache_view view = {.head = head, .part = &parts[number]};
+    view.bucket = (void *)(bodies + number * layout->part_bytes);
     view.log = (void *)(view.bucket + layout->buckets);
     view.log_words = layout->words[CACHE_SMALL] + layout->words[CACHE_MAIN];
     return view;

@@ -168,9 +168,10 @@ void test_sizes_of_caches(void **state)
     for (size_t size = CACHE_SIZE_LEAST; size < (size_t)1 << 36; size += size / 7 + 12345) {
         struct cache_layout layout = cache_layout_of(size);
         size_t words = (size_t)layout.words[CACHE_SMALL] + layout.words[CACHE_MAIN];
-        size_t books = sizeof(struct cache_part) + layout.buckets * sizeof(struct cache_bucket);
-        assert_true(sizeof(struct cache_head) + layout.parts * layout.part_bytes <= size);
-        assert_true(sizeof(struct cache_head) + layout.parts * layout.part_bytes > size - size / 1000);
+        size_t books = layout.buckets * sizeof(struct cache_bucket);
+        size_t heads = sizeof(struct cache_head) + layout.parts * sizeof(struct cache_part);
+        assert_true(heads + layout.parts * layout.part_bytes <= size);
+        assert_true(heads + layout.parts * layout.part_bytes > size - size / 1000);
         assert_true(books + words * sizeof(cache_word) <= layout.part_bytes);
         assert_true(words < (size_t)1 << CACHE_PLACE_BITS);
         assert_true(cache_entry_words(CACHE_KEY_MAX, CACHE_VALUE_MAX) <= words / 4);
