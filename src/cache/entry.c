@@ -48,12 +48,14 @@ void cache_entry_copy(const cache_word *entry, size_t from, uint8_t *out, size_t
     }
 }
 
-/* For less than a word: a call of memcmp takes longer. */
-static bool is_same(const uint8_t *a, const uint8_t *b, size_t size)
+/* For less than a word, the first `skip` bytes of which are others': a call of memcmp takes longer. */
+static bool is_same(uint64_t word, size_t skip, const uint8_t *wanted, size_t size)
 {
+    uint8_t bytes[sizeof word];
     unsigned difference = 0;
+    memcpy(bytes, &word, sizeof word);
     for (size_t i = 0; i < size; i++) {
-        difference |= a[i] ^ b[i];
+        difference |= bytes[skip + i] ^ wanted[i];
     }
     return difference == 0;
 }
@@ -62,22 +64,18 @@ bool cache_entry_has_key(const cache_word *entry, const struct cache_entry *head
 {
     const cache_word *at = entry + CLAIM_WORD;
     const size_t skip = CACHE_ENTRY_HEAD % sizeof *at;
-    uint64_t word = cache_load(at++), wanted;
-    size_t done = key.size < sizeof word - skip ? key.size : sizeof word - skip;
-    if (head->key_size != key.size || !is_same((const uint8_t *)&word + skip, key.data, done)) {
+    size_t done = key.size < sizeof *at - skip ? key.size : sizeof *at - skip;
+    if (head->key_size != key.size || !is_same(cache_load(at++), skip, key.data, done)) {
         return false;
     }
-    for (; key.size - done >= sizeof word; done += sizeof word) {
+    for (; key.size - done >= sizeof *at; done += sizeof *at) {
+        uint64_t wanted;
         memcpy(&wanted, key.data + done, sizeof wanted);
         if (cache_load(at++) != wanted) {
             return false;
         }
     }
-    if (done == key.size) {
-        return true;
-    }
-    word = cache_load(at);
-    return is_same((const uint8_t *)&word, key.data + done, key.size - done);
+    return done == key.size || is_same(cache_load(at), 0, key.data + done, key.size - done);
 }
 
 /* Bytes on their way into words. */
