@@ -71,6 +71,10 @@ struct config {
         uint64_t handshakes_per_second, links, in_flight, max_age, warm;
     } upstream;
     struct {
+        uint64_t size;                                            /* 0: no cache */
+        uint64_t min_ttl, max_ttl, negative_max_ttl, failure_ttl; /* seconds */
+    } cache;
+    struct {
         char *ca; /* path of a PEM file */
         bool require_1_3;
         uint64_t padding;

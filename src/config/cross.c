@@ -13,6 +13,8 @@ static const struct {
     {"limits.tcp_connections_per_client", "limits.tcp_connections"},
     {"upstream.attempt_timeout", "limits.query_timeout"},
     {"upstream.backoff_min", "upstream.backoff_max"},
+    {"cache.min_ttl", "cache.max_ttl"},
+    {"cache.size", "limits.memory"},
 };
 
 static bool is_bad(const struct config_work *work, const struct config_option *option)

@@ -76,7 +76,7 @@ static void put_type(struct config_sink *sink, const struct config_option *optio
         config_putf(sink,
                     "\"anyOf\": [{\"type\": \"integer\", \"minimum\": %" PRIu64 ", \"maximum\": %" PRIu64
                     "}, {\"type\": \"string\", \"pattern\": \"^(0|[1-9][0-9]*)(KiB|MiB|GiB)?$\"}]",
-                    option->least, option->most);
+                    option->words[0] != NULL ? 0 : option->least, option->most);
         break;
     case CONFIG_NUMBER:
         put_number(sink, option);

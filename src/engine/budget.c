@@ -30,8 +30,9 @@ struct engine_budget engine_budget(const struct config *config, size_t upstream_
         .clients = workers * each.clients,
         .buffers = workers * each.buffers_least,
         .shared = shared_memory(workers, authorities),
+        .cache = (size_t)config->cache.size,
     };
-    size_t before = budget.queries + budget.links + budget.clients + budget.shared;
+    size_t before = budget.queries + budget.links + budget.clients + budget.shared + budget.cache;
     budget.needed = before + budget.buffers;
     if (budget.needed <= config->limits.memory) {
         budget.buffers = (size_t)config->limits.memory - before;

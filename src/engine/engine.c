@@ -47,6 +47,7 @@ struct engine {
     struct worker_socket *sockets;
     struct worker *workers[METRICS_WORKERS_MAX];
     unsigned worker_count;
+    struct cache cache;
     unsigned most_connections;
     bool ending;
     char reason[REASON_SIZE]; /* why it cannot start */
@@ -287,6 +288,7 @@ static int open_worker(struct engine *engine, unsigned number)
         .trust = engine->trust,
         .access = engine->access,
         .connections = engine->connections,
+        .cache = engine->cache.head != NULL ? &engine->cache : NULL,
         .hash_key = engine->hash_key,
         .metrics = &setup->metrics->worker[number],
         .sockets = engine->sockets + first,
@@ -415,6 +417,7 @@ int engine_run(const struct engine_setup *setup)
         return 1;
     }
     engine->setup = setup;
+    engine->cache = setup->cache;
     int error = come_up(engine);
     if (error != 0) {
         (void)send_letter(engine, ENGINE_FAILED, engine->reason);

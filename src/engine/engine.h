@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 
+#include "cache/cache.h"
 #include "metrics/metrics.h"
 
 #include "config/config.h"
@@ -29,7 +30,8 @@ struct engine_setup {
     const struct engine_socket *sockets; /* those of one worker side by side, in the order of the workers */
     size_t socket_count;
     struct metrics *metrics;
-    int authorities; /* stored memory: the PEM text of tls.ca */
+    struct cache cache; /* with a head of NULL where nothing is kept; its owner is the engine */
+    int authorities;    /* stored memory: the PEM text of tls.ca */
     size_t authorities_size;
     int log_descriptor; /* closed when another takes its place: a file that was rotated away goes for good */
     int channel;        /* packets from and to the supervising process */
@@ -46,7 +48,7 @@ enum engine_letter {
 
 /* Where limits.memory goes, in bytes for all workers together. */
 struct engine_budget {
-    size_t queries, links, clients, shared;
+    size_t queries, links, clients, shared, cache;
     size_t buffers;       /* of streams: what is left over, or the least that is needed */
     size_t needed;        /* all of it with the fewest buffers; more than limits.memory: it cannot start */
     size_t stream_blocks; /* what each worker gets of the buffers, 0 when it cannot start */

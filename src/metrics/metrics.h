@@ -23,6 +23,10 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(PENDING, GAUGE, "dnseal_pending_queries", "Queries that wait for an upstream")                         \
     X(TCP_CONNECTIONS, GAUGE, "dnseal_tcp_connections", "Open client connections, by transport")             \
     X(TCP_CLOSES, COUNTER, "dnseal_tcp_closes_total", "Client connections closed, by transport and reason")  \
+    X(CACHE_LOOKUPS, COUNTER, "dnseal_cache_lookups_total", "Questions looked up in the cache, by result")   \
+    X(CACHE_ENTRIES, GAUGE, "dnseal_cache_entries", "Answers that are kept")                                 \
+    X(CACHE_BYTES, GAUGE, "dnseal_cache_bytes", "Bytes that they take, with their books")                    \
+    X(CACHE_EVICTIONS, COUNTER, "dnseal_cache_evictions_total", "Answers forgotten to make room")            \
     X(LOG_DROPPED, COUNTER, "dnseal_log_dropped_total", "Log events lost because the log could not follow")  \
     X(ENGINE_RESTARTS, COUNTER, "dnseal_engine_restarts_total", "Engines started in place of one that died") \
     X(UPSTREAM_QUERIES, COUNTER, "dnseal_upstream_queries_total",                                            \
@@ -76,6 +80,11 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(TCP_CLOSES_PRESSURE, TCP_CLOSES, "transport=\"tcp\",reason=\"pressure\"")               \
     X(TCP_CLOSES_MEMORY, TCP_CLOSES, "transport=\"tcp\",reason=\"memory\"")                   \
     X(TCP_CLOSES_DRAIN, TCP_CLOSES, "transport=\"tcp\",reason=\"drain\"")                     \
+    X(CACHE_HIT, CACHE_LOOKUPS, "result=\"hit\"")                                             \
+    X(CACHE_MISS, CACHE_LOOKUPS, "result=\"miss\"")                                           \
+    X(CACHE_ENTRIES, CACHE_ENTRIES, "")                                                       \
+    X(CACHE_BYTES, CACHE_BYTES, "")                                                           \
+    X(CACHE_EVICTIONS, CACHE_EVICTIONS, "")                                                   \
     X(LOG_DROPPED, LOG_DROPPED, "")                                                           \
     X(ENGINE_RESTARTS, ENGINE_RESTARTS, "")
 
@@ -138,8 +147,10 @@ enum metrics_upstream_meter {
 
 /* Durations of requests, by transport and by what answered them. */
 enum metrics_request {
+    METRICS_REQUEST_UDP_CACHE,
     METRICS_REQUEST_UDP_UPSTREAM,
     METRICS_REQUEST_UDP_LOCAL,
+    METRICS_REQUEST_TCP_CACHE,
     METRICS_REQUEST_TCP_UPSTREAM,
     METRICS_REQUEST_TCP_LOCAL,
     METRICS_REQUEST_COUNT

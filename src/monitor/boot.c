@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/random.h"
 
 #include "net/net.h"
 
@@ -251,10 +252,12 @@ static int share_memory(struct boot *boot)
         "limits.memory: %zuMiB is too little, this configuration needs %zuMiB for %u worker%s: %zuMiB for "
         "queries that wait (limits.pending), %zuMiB for connections to servers (upstream.links, "
         "upstream.in_flight), %zuMiB for listeners and clients (limits.tcp_connections), %zuMiB for buffers "
-        "(limits.tcp_output), %zuMiB for the rest; raise it, or lower one of the others",
+        "(limits.tcp_output), %zuMiB for the cache (cache.size), %zuMiB for the rest; raise it, or lower one "
+        "of the others",
         (size_t)boot->config->limits.memory / MEBIBYTE, in_mebibytes(budget.needed), boot->workers,
         boot->workers == 1 ? "" : "s", in_mebibytes(budget.queries), in_mebibytes(budget.links),
-        in_mebibytes(budget.clients), in_mebibytes(budget.buffers), in_mebibytes(budget.shared));
+        in_mebibytes(budget.clients), in_mebibytes(budget.buffers), in_mebibytes(budget.cache),
+        in_mebibytes(budget.shared));
     return ERROR_MEMORY;
 }
 
@@ -326,6 +329,35 @@ static int open_metrics(struct boot *boot)
     return 0;
 }
 
+static int open_cache(struct boot *boot)
+{
+    size_t size = (size_t)boot->config->cache.size;
+    if (size == 0) {
+        return 0;
+    }
+    struct random random;
+    random_init(&random);
+    struct hash_key key = {{random_u64(&random), random_u64(&random)}};
+    int error = cache_open(size, key, (uint32_t)getpid(), &boot->cache);
+    if (error != 0) {
+        complain("cache.size: the memory cannot be had: %s", error_text(error));
+    }
+    return error;
+}
+
+void boot_count_cache(const struct boot *boot)
+{
+    if (boot->cache.head == NULL) {
+        return;
+    }
+    struct cache_numbers numbers;
+    cache_count(&boot->cache, &numbers);
+    struct metrics_worker *own = &boot->metrics->worker[boot->metrics->workers - 1];
+    metrics_set(&own->meter[METRICS_CACHE_ENTRIES], numbers.entries);
+    metrics_set(&own->meter[METRICS_CACHE_BYTES], numbers.bytes);
+    metrics_set(&own->meter[METRICS_CACHE_EVICTIONS], numbers.evicted);
+}
+
 static int resolve_identity(struct boot *boot)
 {
     return privileges_resolve(boot->config->user, &boot->identity);
@@ -333,7 +365,8 @@ static int resolve_identity(struct boot *boot)
 
 int boot_open(struct boot *boot)
 {
-    int (*const steps[])(struct boot *) = {resolve_identity, open_log, open_metrics, sockets_open};
+    int (*const steps[])(struct boot *) = {resolve_identity, open_log, open_metrics, open_cache,
+                                           sockets_open};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int error = steps[i](boot);
         if (error != 0) {
@@ -348,6 +381,9 @@ int boot_open(struct boot *boot)
 void boot_close(struct boot *boot)
 {
     sockets_close(boot);
+    if (boot->cache.head != NULL) {
+        cache_close(&boot->cache);
+    }
     if (boot->metrics != NULL) {
         metrics_close(boot->metrics, boot->metrics_descriptor);
     }

@@ -57,6 +57,7 @@ static void append(struct metrics_sink *sink, struct span piece)
 static uint32_t answer(struct control *control, const char *command, struct text *text)
 {
     if (strcmp(command, "status") == 0) {
+        boot_count_cache(control->boot);
         metrics_text(control->boot->metrics, &text->sink);
         return 0;
     }

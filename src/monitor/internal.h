@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 
+#include "cache/cache.h"
 #include "event/event.h"
 #include "metrics/metrics.h"
 
@@ -104,6 +105,7 @@ struct boot {
     size_t socket_count;
     struct metrics *metrics;
     int metrics_descriptor;
+    struct cache cache; /* with a head of NULL where nothing is kept */
 };
 
 /* Builds the configuration from all its sources. ERROR_INVALID after messages on standard error. */
@@ -121,6 +123,9 @@ int boot_plan(struct boot *boot);
  */
 int boot_open(struct boot *boot);
 void boot_close(struct boot *boot);
+
+/* Brings the meters of the cache up to date: it counts for itself. */
+void boot_count_cache(const struct boot *boot);
 
 /* A new descriptor for log.target, or -1 with errno set. */
 int boot_open_log(const struct config *config);

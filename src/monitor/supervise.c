@@ -114,6 +114,7 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
         .sockets = boot->sockets,
         .socket_count = boot->socket_count,
         .metrics = boot->metrics,
+        .cache = {boot->cache.head, boot->cache.descriptor, (uint32_t)getpid()},
         .authorities = boot->authorities,
         .authorities_size = boot->authorities_size,
         .log_descriptor = boot->log_descriptor,
@@ -208,6 +209,9 @@ static void on_engine_gone(struct supervisor *supervisor, int status)
         on_letter(&supervisor->channel, EVENT_READ); /* its last words */
     }
     close_channel(supervisor);
+    if (supervisor->boot->cache.head != NULL) {
+        cache_mend(&supervisor->boot->cache, (uint32_t)supervisor->engine);
+    }
     supervisor->engine = 0;
     if (supervisor->stopping) {
         event_loop_stop(supervisor->loop);
@@ -337,6 +341,7 @@ static void log_counter(struct metrics_sink *sink, struct span text)
 static void log_counters(struct supervisor *supervisor)
 {
     struct counter_lines lines = {.sink.write = log_counter, .supervisor = supervisor};
+    boot_count_cache(supervisor->boot);
     metrics_text(supervisor->boot->metrics, &lines.sink);
 }
 

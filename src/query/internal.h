@@ -3,7 +3,8 @@
  * becomes a query, from the slab, only when it has to wait.
  *
  * Files, from the bottom up: note.c (log lines), reply.c (what a client gets to see), local.c (what is
- * answered here), step.c (the steps, in order), hall.c (doors and life).
+ * answered here), recall.c (what is answered from the cache), step.c (the steps, in order), hall.c (doors and
+ * life).
  */
 #ifndef QUERY_INTERNAL_H
 #define QUERY_INTERNAL_H
@@ -22,6 +23,7 @@ struct query {
     struct list node;        /* in the door's list */
     struct net_peer peer;
     uint64_t arrived_at, id;
+    bool is_shared;              /* its answer may be kept for others */
     uint16_t *waiting_of_client; /* the client's bucket */
     struct dns_view view;        /* its question points into `question` */
     uint8_t *long_message;       /* instead of `message`, or NULL */
@@ -39,6 +41,7 @@ struct query_hall {
      * 65,536. */
     uint16_t waiting_of[QUERY_CLIENT_BUCKETS];
     uint8_t reply[DNS_MESSAGE_MAX];
+    uint8_t kept[DNS_MESSAGE_MAX]; /* what came out of the cache, or goes into it */
 };
 
 /* A message on its way through the steps. */
@@ -80,6 +83,21 @@ void query_reply_explained(const struct query_passage *passage, unsigned rcode,
 
 /* Answers a question that waited, from what came of it. The client may be gone. */
 void query_reply_result(struct query *query, const struct upstream_result *result);
+
+/* Answers from what was kept, with this extended error or DNS_EXTENDED_NONE. False, and nothing happened,
+ * when the stored bytes are damaged. */
+bool query_reply_stored(const struct query_passage *passage, const struct dns_stored *stored, int extended);
+
+/* ---- recall.c ---- */
+
+/* Whether the answer to this question is the same for every client who asks it. */
+bool query_is_shared(const struct query_hall *hall, const struct dns_query *query);
+
+/* Answers from the cache; false when it has nothing for this question. */
+bool query_recall(const struct query_passage *passage);
+
+/* Keeps what came of a question. */
+void query_keep(const struct query *query, const struct upstream_result *result);
 
 /* ---- local.c ---- */
 

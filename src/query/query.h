@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/log.h"
 
+#include "cache/cache.h"
 #include "event/event.h"
 #include "guard/guard.h"
 #include "metrics/metrics.h"
@@ -37,6 +38,13 @@ struct query_door {
     size_t waiting_count;
 };
 
+/* How long answers are kept, in seconds. */
+struct query_lifetimes {
+    uint32_t least, most; /* of an answer with records */
+    uint32_t denial_most; /* of an answer that there is nothing */
+    uint32_t failure;     /* of a server's first SERVFAIL; 0: not at all */
+};
+
 struct query_options {
     uint64_t query_timeout;      /* nanoseconds from arrival to SERVFAIL */
     size_t pending;              /* most questions that wait */
@@ -45,6 +53,7 @@ struct query_options {
     struct hash_key hash_key;
     size_t padding_block; /* towards the upstream */
     bool strip_client_subnet;
+    struct query_lifetimes lifetimes;
     enum query_log log_queries;
     uint16_t worker; /* makes the ids of log lines unique */
 };
@@ -53,9 +62,11 @@ struct query_surroundings {
     struct event_loop *loop;
     struct upstream_pool *pool;
     const struct guard_access *access;
+    struct cache *cache; /* shared by all workers; NULL: nothing is kept */
     struct log *log;
     struct metrics_worker *metrics;
     uint64_t (*wall)(void);
+    uint64_t (*boot)(void); /* the clock of the cache, in nanoseconds */
 };
 
 struct query_hall;

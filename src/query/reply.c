@@ -8,6 +8,9 @@
 
 #include "query/internal.h"
 
+/* Of the header's fourth byte. */
+enum { RCODE_MASK = 15 };
+
 static enum metrics_meter response_meter(enum query_transport transport, unsigned rcode)
 {
     enum metrics_meter first =
@@ -56,6 +59,26 @@ void query_reply_explained(const struct query_passage *passage, unsigned rcode,
     passage->door->reply(passage->door, passage->peer, span_of(hall->reply, size));
     query_note_answer(hall, &(struct query_answer_note){
                                 .id = passage->id, .rcode = rcode, .size = size, .source = "local"});
+}
+
+bool query_reply_stored(const struct query_passage *passage, const struct dns_stored *stored, int extended)
+{
+    struct query_hall *hall = passage->hall;
+    struct dns_view view = query_view(passage->door, &passage->query);
+    view.extended.code = extended;
+    size_t size;
+    if (dns_stored_answer(stored, &view, hall->reply, sizeof hall->reply, &size) != 0) {
+        return false;
+    }
+    bool udp = passage->door->transport == QUERY_UDP;
+    unsigned rcode = hall->reply[3] & RCODE_MASK;
+    metrics_add(&hall->around.metrics->meter[response_meter(passage->door->transport, rcode)], 1);
+    metrics_observe(
+        &hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_CACHE : METRICS_REQUEST_TCP_CACHE], 0);
+    passage->door->reply(passage->door, passage->peer, span_of(hall->reply, size));
+    query_note_answer(hall, &(struct query_answer_note){
+                                .id = passage->id, .rcode = rcode, .size = size, .source = "cache"});
+    return true;
 }
 
 /* The extended error for a question that no server answered: what failed, in words (RFC 8914). */

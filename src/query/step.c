@@ -67,6 +67,11 @@ static enum verdict step_local(struct query_passage *passage)
     return ANSWERED;
 }
 
+static enum verdict step_recall(struct query_passage *passage)
+{
+    return query_recall(passage) ? ANSWERED : NEXT;
+}
+
 /* ---- waiting for the upstream ---- */
 
 void query_release(struct query *query)
@@ -87,6 +92,7 @@ void query_release(struct query *query)
 static void on_done(struct upstream_ask *ask, const struct upstream_result *result)
 {
     struct query *query = container_of(ask, struct query, ask);
+    query_keep(query, result);
     query_reply_result(query, result);
     query_release(query);
 }
@@ -132,6 +138,7 @@ static int fill_query(struct query *query, const struct query_passage *passage)
     query->id = query->ask.id = passage->id;
     query->arrived_at = event_now(hall->around.loop);
     query->long_message = NULL;
+    query->is_shared = query_is_shared(hall, &passage->query);
     query->view = query_view(passage->door, &passage->query);
     memcpy(query->question, passage->query.question.data, passage->query.question.size);
     query->view.question.data = query->question;
@@ -185,7 +192,7 @@ static enum verdict step_ask(struct query_passage *passage)
 }
 
 static enum verdict (*const steps[])(struct query_passage *) = {
-    step_admit, step_read, step_refuse, step_local, step_ask,
+    step_admit, step_read, step_refuse, step_local, step_recall, step_ask,
 };
 
 void query_walk(struct query_passage *passage)

@@ -34,6 +34,10 @@ struct query_options worker_query_options(const struct config *config, unsigned 
         .pending_per_client = (unsigned)config->limits.pending_per_client,
         .padding_block = (size_t)config->tls.padding,
         .strip_client_subnet = config->privacy.strip_client_subnet,
+        .lifetimes = {.least = (uint32_t)config->cache.min_ttl,
+                      .most = (uint32_t)config->cache.max_ttl,
+                      .denial_most = (uint32_t)config->cache.negative_max_ttl,
+                      .failure = (uint32_t)config->cache.failure_ttl},
         .log_queries = (enum query_log)config->log.queries,
     };
 }

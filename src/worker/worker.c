@@ -174,9 +174,11 @@ static int open_hall(struct worker *worker)
         .loop = worker->loop,
         .pool = worker->pool,
         .access = worker->setup.access,
+        .cache = worker->setup.cache,
         .log = worker->setup.log,
         .metrics = worker->setup.metrics,
         .wall = clock_wall,
+        .boot = clock_boot,
     };
     return query_hall_open(&options, &around, &worker->hall);
 }

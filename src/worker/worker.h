@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 
+#include "cache/cache.h"
 #include "event/event.h"
 #include "guard/guard.h"
 #include "metrics/metrics.h"
@@ -34,6 +35,7 @@ struct worker_setup {
     struct tls_trust *trust;
     const struct guard_access *access;
     struct guard_connections *connections;
+    struct cache *cache; /* NULL: nothing is kept */
     struct hash_key hash_key;
     struct metrics_worker *metrics;
     const struct worker_socket *sockets;

@@ -16,6 +16,14 @@ static uint64_t wall(void)
     return UINT64_C(1767225600) * CLOCK_SECOND;
 }
 
+/* The clock of the cache takes no argument: there is one play to a process. */
+static const struct event_loop *clock_of_play;
+
+static uint64_t boot(void)
+{
+    return event_now(clock_of_play);
+}
+
 /* ---- before the start ---- */
 
 void world_init(struct world *world)
@@ -46,6 +54,9 @@ void world_init(struct world *world)
                    .tcp_connections = 1000},
         .connections = 1000,
         .connections_per_client = 50,
+        .lifetime_most = 86400,
+        .denial_most = 3600,
+        .failure = 5,
         .last_id = 1000,
     };
     fake_world_init();
@@ -82,7 +93,11 @@ static bool unsigned_option(struct world *world, const char *key, struct words *
     const struct {
         const char *key;
         unsigned *value;
-    } options[] = {{"upstream.handshakes_per_second", &world->upstream.handshakes_per_second},
+    } options[] = {{"cache.min_ttl", &world->lifetime_least},
+                   {"cache.max_ttl", &world->lifetime_most},
+                   {"cache.negative_max_ttl", &world->denial_most},
+                   {"cache.failure_ttl", &world->failure},
+                   {"upstream.handshakes_per_second", &world->upstream.handshakes_per_second},
                    {"upstream.in_flight", &world->upstream.in_flight},
                    {"upstream.links", &world->upstream.links},
                    {"limits.pending_per_client", &world->query.pending_per_client},
@@ -102,7 +117,8 @@ static bool size_option(struct world *world, const char *key, struct words *word
     const struct {
         const char *key;
         size_t *value;
-    } options[] = {{"limits.pending", &world->query.pending},
+    } options[] = {{"cache.size", &world->cache_size},
+                   {"limits.pending", &world->query.pending},
                    {"limits.tcp_output", &world->listen.tcp_output},
                    {"limits.tcp_connections_per_worker", &world->listen.tcp_connections},
                    {"tls.padding", &world->query.padding_block}};
@@ -217,9 +233,24 @@ static void open_pool(struct world *world)
     must(upstream_pool_open(&world->upstream, &around, &world->pool));
 }
 
+static void open_cache(struct world *world)
+{
+    clock_of_play = world->loop;
+    if (world->cache_size > 0) {
+        must(cache_open(world->cache_size, (struct hash_key){{1, 2}}, 1, &world->cache));
+    }
+    world->query.lifetimes = (struct query_lifetimes){.least = world->lifetime_least,
+                                                      .most = world->lifetime_most,
+                                                      .denial_most = world->denial_most,
+                                                      .failure = world->failure};
+}
+
 static void open_hall(struct world *world)
 {
+    open_cache(world);
     struct query_surroundings around = {
+        .cache = world->cache_size > 0 ? &world->cache : NULL,
+        .boot = boot,
         .loop = world->loop,
         .pool = world->pool,
         .access = world->access,
@@ -400,6 +431,9 @@ void world_end(struct world *world)
     listen_hall_close(world->doors);
     query_hall_close(world->hall);
     upstream_pool_close(world->pool);
+    if (world->cache_size > 0) {
+        cache_close(&world->cache);
+    }
     if (fake_event_leftovers(world->loop) > 0) {
         play_fails("at the end a timer, a watch or after-work is left over");
     }

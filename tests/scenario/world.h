@@ -55,6 +55,8 @@ struct world {
     struct query_options query;
     struct listen_options listen;
     unsigned connections, connections_per_client;
+    unsigned lifetime_least, lifetime_most, denial_most, failure;
+    size_t cache_size; /* 0: none */
     struct address_prefix allow[PREFIXES_MAX], deny[PREFIXES_MAX];
     size_t allow_count, deny_count;
 
@@ -72,6 +74,7 @@ struct world {
     struct log log;
     struct metrics *metrics;
     int metrics_descriptor;
+    struct cache cache;
     struct guard_access *access;
     struct guard_connections *guard;
     struct upstream_pool *pool;

@@ -46,12 +46,14 @@ def find_port(*addresses):
 
 
 def reference(address, port, servers, ca, directory):
-    """The reference configuration R0 of the cases, as far as its keys are there."""
+    """The reference configuration R0 of the cases, as far as its keys are there, without a cache: what is asked shall
+    be heard by the servers. The tests of the cache switch it on."""
     return {
         "listen": ["%s:%d" % (address, port), "[::1]:%d" % port],
         "upstreams": [server if isinstance(server, (str, dict)) else {"url": server.url} for server in servers],
         "access": {"allow": ["127.0.0.0/8", "::1"]},
         "limits": {"tcp_connections": 150, "tcp_connections_per_client": 20, "pending": 4096},
+        "cache": {"size": 0},
         "tls": {"ca": ca},
         "log": {"level": "info", "format": "json", "target": "stderr", "queries": "off"},
         "control": {"socket": str(directory / "control.socket")},

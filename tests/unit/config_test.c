@@ -46,6 +46,11 @@ static void test_defaults(void **state)
     assert_int_equal(config->upstream.backoff_max, 30 * CLOCK_SECOND);
     assert_int_equal(config->upstream.handshakes_per_second, 5);
     assert_int_equal(config->upstream.in_flight, 512);
+    assert_int_equal(config->cache.size, 64 << 20);
+    assert_int_equal(config->cache.min_ttl, 0);
+    assert_int_equal(config->cache.max_ttl, 86400);
+    assert_int_equal(config->cache.negative_max_ttl, 3600);
+    assert_int_equal(config->cache.failure_ttl, 5);
     assert_string_equal(config->tls.ca, "/etc/ssl/certs/ca-certificates.crt");
     assert_false(config->tls.require_1_3);
     assert_int_equal(config->tls.padding, 128);

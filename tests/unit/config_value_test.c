@@ -42,6 +42,10 @@ static const struct number_case durations[] = {
 static const struct number_case others[] = {
     {"limits", "tcp_output", FIELD(limits.tcp_output), "128KiB", "16MiB", "131071", "16777217", 131072,
      16777216},
+    {"cache", "min_ttl", FIELD(cache.min_ttl), "0", "86400", "", "86401", 0, 86400},
+    {"cache", "max_ttl", FIELD(cache.max_ttl), "1", "604800", "0", "604801", 1, 604800},
+    {"cache", "negative_max_ttl", FIELD(cache.negative_max_ttl), "0", "604800", "", "604801", 0, 604800},
+    {"cache", "failure_ttl", FIELD(cache.failure_ttl), "0", "300", "", "301", 0, 300},
     {"limits", "memory", FIELD(limits.memory), "1MiB", "1024GiB", "1048575", "1025GiB", 1 << 20,
      INT64_C(1) << 40},
     {"limits", "tcp_connections", FIELD(limits.tcp_connections), "1", "1000000", "0", "1000001", 1, 1000000},

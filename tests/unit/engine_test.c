@@ -178,6 +178,9 @@ static void memory_is_shared_out_before_the_start(void **state)
     assert_int_equal(least.stream_blocks, 0);
     assert_int_equal(least.needed,
                      least.queries + least.links + least.clients + least.shared + least.buffers);
+    config->cache.size = 4 << 20;
+    assert_int_equal(engine_budget(config, 1, 2, 1000).needed, least.needed + (4 << 20));
+    config->cache.size = 0;
     config->limits.memory = least.needed;
     struct engine_budget enough = engine_budget(config, 1, 2, 1000);
     assert_int_equal(enough.buffers, least.buffers);
