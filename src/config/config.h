@@ -59,7 +59,7 @@ struct config {
     } access;
     struct {
         uint64_t memory;
-        uint64_t query_timeout;
+        uint64_t query_timeout, udp_discard;
         uint64_t tcp_idle, tcp_message_timeout, tcp_write_timeout;
         uint64_t tcp_output;
         uint64_t tcp_connections, tcp_connections_per_client;
@@ -73,6 +73,9 @@ struct config {
     struct {
         uint64_t size;                                            /* 0: no cache */
         uint64_t min_ttl, max_ttl, negative_max_ttl, failure_ttl; /* seconds */
+        bool serve_stale, prefetch;
+        uint64_t stale_max; /* seconds */
+        uint64_t stale_client_timeout;
     } cache;
     struct {
         char *ca; /* path of a PEM file */

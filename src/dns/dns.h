@@ -60,11 +60,13 @@ enum dns_class { DNS_CLASS_IN = 1, DNS_CLASS_CHAOS = 3 };
 enum dns_extended_code {
     DNS_EXTENDED_NONE = -1,
     DNS_EXTENDED_OTHER = 0,
+    DNS_EXTENDED_STALE_ANSWER = 3,
     DNS_EXTENDED_DNSSEC_BOGUS = 6,
     DNS_EXTENDED_NSEC_MISSING = 12,
     DNS_EXTENDED_CACHED_ERROR = 13,
     DNS_EXTENDED_NOT_READY = 14,
     DNS_EXTENDED_PROHIBITED = 18,
+    DNS_EXTENDED_STALE_NXDOMAIN = 19,
     DNS_EXTENDED_NOT_SUPPORTED = 21,
     DNS_EXTENDED_NO_REACHABLE_AUTHORITY = 22,
     DNS_EXTENDED_NETWORK_ERROR = 23,
@@ -278,6 +280,7 @@ enum dns_key_kind {
     DNS_KEY_ANSWER,  /* the answer to the question */
     DNS_KEY_NAME,    /* the answer to every type of the question's name: the name does not exist */
     DNS_KEY_FAILURE, /* a failure, which must not take the place of an answer */
+    DNS_KEY_SILENCE, /* that nobody answered of late */
 };
 
 struct dns_key_form {

@@ -6,7 +6,7 @@
 
 #include "metrics/metrics.h"
 
-enum { METRICS_VERSION = 3 };
+enum { METRICS_VERSION = 4 };
 
 static size_t mapping_size(size_t pages)
 {
@@ -64,6 +64,8 @@ void metrics_reset_gauges(struct metrics_worker *worker)
 {
     metrics_set(&worker->meter[METRICS_PENDING], 0);
     metrics_set(&worker->meter[METRICS_TCP_CONNECTIONS], 0);
+    metrics_set(&worker->meter[METRICS_CACHE_ENTRIES], 0);
+    metrics_set(&worker->meter[METRICS_CACHE_BYTES], 0);
     for (size_t i = 0; i < METRICS_UPSTREAMS_MAX; i++) {
         metrics_set(&worker->upstream[i].meter[METRICS_UPSTREAM_UP], 0);
         metrics_set(&worker->upstream[i].meter[METRICS_UPSTREAM_CONNECTIONS], 0);

@@ -21,6 +21,8 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
       "Answers sent to clients, by transport and response code")                                             \
     X(DROPPED, COUNTER, "dnseal_dropped_total", "Messages and answers that were dropped or shed, by reason") \
     X(PENDING, GAUGE, "dnseal_pending_queries", "Queries that wait for an upstream")                         \
+    X(JOINED, COUNTER, "dnseal_joined_queries_total",                                                        \
+      "Queries that waited for the answer to another client's")                                              \
     X(TCP_CONNECTIONS, GAUGE, "dnseal_tcp_connections", "Open client connections, by transport")             \
     X(TCP_CLOSES, COUNTER, "dnseal_tcp_closes_total", "Client connections closed, by transport and reason")  \
     X(CACHE_LOOKUPS, COUNTER, "dnseal_cache_lookups_total", "Questions looked up in the cache, by result")   \
@@ -61,6 +63,7 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(DROPPED_SHORT, DROPPED, "reason=\"short\"")                                             \
     X(DROPPED_QR, DROPPED, "reason=\"qr\"")                                                   \
     X(DROPPED_OVERSIZE, DROPPED, "reason=\"oversize\"")                                       \
+    X(DROPPED_LATE, DROPPED, "reason=\"late\"")                                               \
     X(DROPPED_SOURCE, DROPPED, "reason=\"source\"")                                           \
     X(DROPPED_OVERLOAD, DROPPED, "reason=\"overload\"")                                       \
     X(DROPPED_CLIENT_GONE, DROPPED, "reason=\"client_gone\"")                                 \
@@ -80,6 +83,7 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(TCP_CLOSES_PRESSURE, TCP_CLOSES, "transport=\"tcp\",reason=\"pressure\"")               \
     X(TCP_CLOSES_MEMORY, TCP_CLOSES, "transport=\"tcp\",reason=\"memory\"")                   \
     X(TCP_CLOSES_DRAIN, TCP_CLOSES, "transport=\"tcp\",reason=\"drain\"")                     \
+    X(JOINED, JOINED, "")                                                                     \
     X(CACHE_HIT, CACHE_LOOKUPS, "result=\"hit\"")                                             \
     X(CACHE_MISS, CACHE_LOOKUPS, "result=\"miss\"")                                           \
     X(CACHE_ENTRIES, CACHE_ENTRIES, "")                                                       \
@@ -148,9 +152,11 @@ enum metrics_upstream_meter {
 /* Durations of requests, by transport and by what answered them. */
 enum metrics_request {
     METRICS_REQUEST_UDP_CACHE,
+    METRICS_REQUEST_UDP_STALE,
     METRICS_REQUEST_UDP_UPSTREAM,
     METRICS_REQUEST_UDP_LOCAL,
     METRICS_REQUEST_TCP_CACHE,
+    METRICS_REQUEST_TCP_STALE,
     METRICS_REQUEST_TCP_UPSTREAM,
     METRICS_REQUEST_TCP_LOCAL,
     METRICS_REQUEST_COUNT

@@ -49,6 +49,8 @@ static const struct meter upstream_meters[METRICS_UPSTREAM_METER_COUNT] = {
 static const char *const request_labels[METRICS_REQUEST_COUNT] = {
     [METRICS_REQUEST_UDP_CACHE] = "transport=\"udp\",source=\"cache\"",
     [METRICS_REQUEST_TCP_CACHE] = "transport=\"tcp\",source=\"cache\"",
+    [METRICS_REQUEST_UDP_STALE] = "transport=\"udp\",source=\"stale\"",
+    [METRICS_REQUEST_TCP_STALE] = "transport=\"tcp\",source=\"stale\"",
     [METRICS_REQUEST_UDP_UPSTREAM] = "transport=\"udp\",source=\"upstream\"",
     [METRICS_REQUEST_UDP_LOCAL] = "transport=\"udp\",source=\"local\"",
     [METRICS_REQUEST_TCP_UPSTREAM] = "transport=\"tcp\",source=\"upstream\"",

@@ -27,7 +27,7 @@ int query_hall_open(const struct query_options *options, const struct query_surr
     hall->options = *options;
     hall->around = *surroundings;
     hall->last_id = (uint64_t)options->worker << ID_WORKER_SHIFT;
-    list_init(&hall->waiting);
+    list_init(&hall->unattended);
     error = slab_open(&hall->queries, sizeof(struct query), options->pending);
     if (error == 0) {
         error = slab_open(&hall->long_messages, DNS_MESSAGE_MAX, options->long_messages);
@@ -45,10 +45,8 @@ int query_hall_open(const struct query_options *options, const struct query_surr
 
 void query_hall_close(struct query_hall *hall)
 {
-    while (!list_empty(&hall->waiting)) {
-        struct query *query = container_of(hall->waiting.next, struct query, node);
-        upstream_forget(&query->ask);
-        query_release(query);
+    while (!list_empty(&hall->unattended)) {
+        query_wait_forget(container_of(hall->unattended.next, struct query, node));
     }
     slab_close(&hall->queries);
     slab_close(&hall->long_messages);
@@ -67,7 +65,8 @@ void query_door_leave(struct query_hall *hall, struct query_door *door)
     for (struct list *node = door->waiting.next; node != &door->waiting; node = node->next) {
         container_of(node, struct query, node)->door = NULL;
     }
-    list_move_all(&hall->waiting, &door->waiting);
+    list_move_all(&hall->unattended, &door->waiting);
+    hall->unattended_count += door->waiting_count;
     door->waiting_count = 0;
 }
 
@@ -80,5 +79,5 @@ void query_begin(struct query_hall *hall, struct query_door *door, const struct 
 
 size_t query_pending(const struct query_hall *hall)
 {
-    return hall->queries.taken;
+    return hall->queries.taken - hall->unattended_count;
 }

@@ -45,6 +45,12 @@ struct query_lifetimes {
     uint32_t failure;     /* of a server's first SERVFAIL; 0: not at all */
 };
 
+/* Answers whose time is over, while no server answers (RFC 8767). */
+struct query_stale {
+    uint32_t most;           /* seconds after an answer's time was over; 0: never given */
+    uint64_t client_timeout; /* nanoseconds from arrival until it is given */
+};
+
 struct query_options {
     uint64_t query_timeout;      /* nanoseconds from arrival to SERVFAIL */
     size_t pending;              /* most questions that wait */
@@ -54,6 +60,9 @@ struct query_options {
     size_t padding_block; /* towards the upstream */
     bool strip_client_subnet;
     struct query_lifetimes lifetimes;
+    struct query_stale stale;
+    bool prefetch;        /* asks anew for what is asked again in the last tenth of its life */
+    uint64_t udp_discard; /* nanoseconds; a later answer is not sent to a UDP client that has many waiting */
     enum query_log log_queries;
     uint16_t worker; /* makes the ids of log lines unique */
 };
@@ -93,7 +102,7 @@ void query_door_leave(struct query_hall *hall, struct query_door *door);
 void query_begin(struct query_hall *hall, struct query_door *door, const struct net_peer *peer,
                  struct span message);
 
-/* Questions that wait now. */
+/* Questions that a client waits for now. */
 size_t query_pending(const struct query_hall *hall);
 
 #endif

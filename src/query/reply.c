@@ -8,8 +8,53 @@
 
 #include "query/internal.h"
 
-/* Of the header's fourth byte. */
-enum { RCODE_MASK = 15 };
+enum {
+    RCODE_MASK = 15,   /* of the header's fourth byte */
+    PULSE_LEAST = 100, /* questions of one address that wait: fewer make no pulse */
+};
+
+/* ---- out of the door ---- */
+
+enum source { SOURCE_LOCAL, SOURCE_CACHE, SOURCE_STALE, SOURCE_UPSTREAM, SOURCE_COUNT };
+
+static const struct {
+    const char *name;
+    enum metrics_request udp, tcp;
+} sources[SOURCE_COUNT] = {
+    [SOURCE_LOCAL] = {"local", METRICS_REQUEST_UDP_LOCAL, METRICS_REQUEST_TCP_LOCAL},
+    [SOURCE_CACHE] = {"cache", METRICS_REQUEST_UDP_CACHE, METRICS_REQUEST_TCP_CACHE},
+    [SOURCE_STALE] = {"stale", METRICS_REQUEST_UDP_STALE, METRICS_REQUEST_TCP_STALE},
+    [SOURCE_UPSTREAM] = {"upstream", METRICS_REQUEST_UDP_UPSTREAM, METRICS_REQUEST_TCP_UPSTREAM},
+};
+
+/* To whom, and where from. */
+struct reply {
+    struct query_hall *hall;
+    struct query_door *door;
+    const struct net_peer *peer;
+    enum source source;
+    const char *upstream; /* label or NULL */
+    uint64_t id, duration;
+};
+
+static struct reply reply_to(const struct query_passage *passage, enum source source)
+{
+    return (struct reply){.hall = passage->hall,
+                          .door = passage->door,
+                          .peer = passage->peer,
+                          .source = source,
+                          .id = passage->id};
+}
+
+static struct reply reply_to_waiting(const struct query *query, enum source source)
+{
+    return (struct reply){.hall = query->hall,
+                          .door = query->door,
+                          .peer = &query->peer,
+                          .source = source,
+                          .id = query->id,
+                          .duration = event_now(query->hall->around.loop) - query->arrived_at};
+}
 
 static enum metrics_meter response_meter(enum query_transport transport, unsigned rcode)
 {
@@ -19,6 +64,26 @@ static enum metrics_meter response_meter(enum query_transport transport, unsigne
         transport == QUERY_UDP ? METRICS_RESPONSES_UDP_OTHER : METRICS_RESPONSES_TCP_OTHER;
     return rcode <= DNS_RCODE_REFUSED ? first + rcode : other;
 }
+
+/* Sends what is in the hall's buffer. */
+static void deliver(const struct reply *reply, unsigned rcode, size_t size)
+{
+    struct query_hall *hall = reply->hall;
+    struct metrics_worker *metrics = hall->around.metrics;
+    bool udp = reply->door->transport == QUERY_UDP;
+    metrics_add(&metrics->meter[response_meter(reply->door->transport, rcode)], 1);
+    metrics_observe(&metrics->request[udp ? sources[reply->source].udp : sources[reply->source].tcp],
+                    reply->duration);
+    reply->door->reply(reply->door, reply->peer, span_of(hall->reply, size));
+    query_note_answer(hall, &(struct query_answer_note){.id = reply->id,
+                                                        .duration = reply->duration,
+                                                        .rcode = rcode,
+                                                        .size = size,
+                                                        .source = sources[reply->source].name,
+                                                        .upstream = reply->upstream});
+}
+
+/* ---- answers at once ---- */
 
 struct dns_view query_view(const struct query_door *door, const struct dns_query *query)
 {
@@ -52,33 +117,42 @@ void query_reply_explained(const struct query_passage *passage, unsigned rcode,
     size_t size;
     int error = dns_error_write(&view, rcode, hall->reply, sizeof hall->reply, &size);
     assert(error == 0);
-    metrics_add(&hall->around.metrics->meter[response_meter(passage->door->transport, rcode)], 1);
-    bool udp = passage->door->transport == QUERY_UDP;
-    metrics_observe(
-        &hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_LOCAL : METRICS_REQUEST_TCP_LOCAL], 0);
-    passage->door->reply(passage->door, passage->peer, span_of(hall->reply, size));
-    query_note_answer(hall, &(struct query_answer_note){
-                                .id = passage->id, .rcode = rcode, .size = size, .source = "local"});
+    struct reply reply = reply_to(passage, SOURCE_LOCAL);
+    deliver(&reply, rcode, size);
+}
+
+static bool deliver_stored(const struct reply *reply, const struct dns_stored *stored,
+                           const struct dns_view *view)
+{
+    struct query_hall *hall = reply->hall;
+    size_t size;
+    if (dns_stored_answer(stored, view, hall->reply, sizeof hall->reply, &size) != 0) {
+        return false;
+    }
+    deliver(reply, hall->reply[3] & RCODE_MASK, size);
+    return true;
+}
+
+static enum source source_of(const struct dns_stored *stored)
+{
+    return stored->stale > 0 ? SOURCE_STALE : SOURCE_CACHE;
 }
 
 bool query_reply_stored(const struct query_passage *passage, const struct dns_stored *stored, int extended)
 {
-    struct query_hall *hall = passage->hall;
+    struct reply reply = reply_to(passage, source_of(stored));
     struct dns_view view = query_view(passage->door, &passage->query);
     view.extended.code = extended;
-    size_t size;
-    if (dns_stored_answer(stored, &view, hall->reply, sizeof hall->reply, &size) != 0) {
-        return false;
-    }
-    bool udp = passage->door->transport == QUERY_UDP;
-    unsigned rcode = hall->reply[3] & RCODE_MASK;
-    metrics_add(&hall->around.metrics->meter[response_meter(passage->door->transport, rcode)], 1);
-    metrics_observe(
-        &hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_CACHE : METRICS_REQUEST_TCP_CACHE], 0);
-    passage->door->reply(passage->door, passage->peer, span_of(hall->reply, size));
-    query_note_answer(hall, &(struct query_answer_note){
-                                .id = passage->id, .rcode = rcode, .size = size, .source = "cache"});
-    return true;
+    return deliver_stored(&reply, stored, &view);
+}
+
+/* ---- answers to those who waited ---- */
+
+bool query_reply_late(struct query *query, const struct dns_stored *stored, int extended)
+{
+    struct reply reply = reply_to_waiting(query, source_of(stored));
+    query->view.extended = (struct dns_extended_error){.code = extended};
+    return deliver_stored(&reply, stored, &query->view);
 }
 
 /* The extended error for a question that no server answered: what failed, in words (RFC 8914). */
@@ -123,6 +197,13 @@ static unsigned write_answer(struct query *query, const struct upstream_result *
     return result->answer->rcode;
 }
 
+/* Many late answers at once to one address, which may be forged, are a pulse aimed at it (DNSBomb). */
+static bool is_pulse(const struct query *query, uint64_t duration)
+{
+    return query->door->transport == QUERY_UDP && duration > query->hall->options.udp_discard &&
+           *query->waiting_of_client > PULSE_LEAST;
+}
+
 void query_reply_result(struct query *query, const struct upstream_result *result)
 {
     struct query_hall *hall = query->hall;
@@ -130,20 +211,14 @@ void query_reply_result(struct query *query, const struct upstream_result *resul
         metrics_add(&hall->around.metrics->meter[METRICS_DROPPED_CLIENT_GONE], 1);
         return;
     }
+    struct reply reply = reply_to_waiting(query, SOURCE_UPSTREAM);
+    if (is_pulse(query, reply.duration)) {
+        metrics_add(&hall->around.metrics->meter[METRICS_DROPPED_LATE], 1);
+        return;
+    }
     size_t size;
     unsigned rcode =
         result->error == 0 ? write_answer(query, result, &size) : write_failure(query, result, &size);
-    bool udp = query->door->transport == QUERY_UDP;
-    uint64_t duration = event_now(hall->around.loop) - query->arrived_at;
-    metrics_add(&hall->around.metrics->meter[response_meter(query->door->transport, rcode)], 1);
-    metrics_observe(
-        &hall->around.metrics->request[udp ? METRICS_REQUEST_UDP_UPSTREAM : METRICS_REQUEST_TCP_UPSTREAM],
-        duration);
-    query->door->reply(query->door, &query->peer, span_of(hall->reply, size));
-    query_note_answer(hall, &(struct query_answer_note){.id = query->id,
-                                                        .duration = duration,
-                                                        .rcode = rcode,
-                                                        .size = size,
-                                                        .source = "upstream",
-                                                        .upstream = result->server});
+    reply.upstream = result->server;
+    deliver(&reply, rcode, size);
 }

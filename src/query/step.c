@@ -3,7 +3,6 @@
  * lets it wait for the upstream; whatever is refused is refused before anything was looked up for it.
  */
 #include <assert.h>
-#include <string.h>
 
 #include "base/error.h"
 
@@ -69,88 +68,15 @@ static enum verdict step_local(struct query_passage *passage)
 
 static enum verdict step_recall(struct query_passage *passage)
 {
-    return query_recall(passage) ? ANSWERED : NEXT;
+    passage->is_shared = query_is_shared(passage->hall, &passage->query);
+    enum query_recalled recalled = query_recall(passage);
+    if (recalled == QUERY_RENEW) {
+        query_wait_renew(passage);
+    }
+    return recalled == QUERY_UNKNOWN ? NEXT : ANSWERED;
 }
 
 /* ---- waiting for the upstream ---- */
-
-void query_release(struct query *query)
-{
-    struct query_hall *hall = query->hall;
-    if (query->door != NULL) {
-        query->door->waiting_count--;
-    }
-    list_remove(&query->node);
-    (*query->waiting_of_client)--;
-    if (query->long_message != NULL) {
-        slab_give(&hall->long_messages, query->long_message);
-    }
-    slab_give(&hall->queries, query);
-    metrics_set(&hall->around.metrics->meter[METRICS_PENDING], hall->queries.taken);
-}
-
-static void on_done(struct upstream_ask *ask, const struct upstream_result *result)
-{
-    struct query *query = container_of(ask, struct query, ask);
-    query_keep(query, result);
-    query_reply_result(query, result);
-    query_release(query);
-}
-
-/* A signed message goes as it came (RFC 5625, 4.5); any other is written anew, with our EDNS and padding. */
-static int write_signed(struct query *query, const struct query_passage *passage)
-{
-    uint8_t *place = query->message;
-    if (passage->message.size > sizeof query->message) {
-        place = query->long_message = slab_take(&query->hall->long_messages);
-        if (place == NULL) {
-            return ERROR_EXHAUSTED;
-        }
-    }
-    memcpy(place, passage->message.data, passage->message.size);
-    query->ask.message = place;
-    query->ask.message_size = passage->message.size;
-    return 0;
-}
-
-static int write_plain(struct query *query, const struct query_passage *passage)
-{
-    const struct query_options *options = &query->hall->options;
-    struct dns_question_form form = {
-        .question = passage->query.question,
-        .rd = passage->query.rd,
-        .cd = passage->query.cd,
-        .dnssec_ok = passage->query.dnssec_ok,
-        .client_subnet = options->strip_client_subnet ? (struct span){0} : passage->query.client_subnet,
-        .keepalive = true,
-        .padding_block = options->padding_block,
-    };
-    query->ask.message = query->message;
-    return dns_query_write(&form, query->message, sizeof query->message, &query->ask.message_size);
-}
-
-static int fill_query(struct query *query, const struct query_passage *passage)
-{
-    struct query_hall *hall = passage->hall;
-    query->hall = hall;
-    query->door = passage->door;
-    query->peer = *passage->peer;
-    query->id = query->ask.id = passage->id;
-    query->arrived_at = event_now(hall->around.loop);
-    query->long_message = NULL;
-    query->is_shared = query_is_shared(hall, &passage->query);
-    query->view = query_view(passage->door, &passage->query);
-    memcpy(query->question, passage->query.question.data, passage->query.question.size);
-    query->view.question.data = query->question;
-    query->ask.deadline = query->arrived_at + hall->options.query_timeout;
-    query->ask.done = on_done;
-    query->ask.is_signed = passage->query.is_signed;
-    int error = passage->query.is_signed ? write_signed(query, passage) : write_plain(query, passage);
-    if (error == 0) {
-        query->ask.question = span_of(query->ask.message + DNS_HEADER_SIZE, passage->query.question.size);
-    }
-    return error;
-}
 
 static enum verdict shed(const struct query_passage *passage)
 {
@@ -163,36 +89,26 @@ static enum verdict shed(const struct query_passage *passage)
     return ANSWERED;
 }
 
-static uint16_t *bucket_of(struct query_hall *hall, const struct address *client)
+static enum verdict step_join(struct query_passage *passage)
 {
-    uint64_t hash = hash_bytes(&hall->options.hash_key, span_of(client->bytes, sizeof client->bytes));
-    return &hall->waiting_of[hash % QUERY_CLIENT_BUCKETS];
+    struct query *leader = passage->is_shared ? query_join_find(passage) : NULL;
+    if (leader == NULL) {
+        return NEXT;
+    }
+    if (!query_wait_join(passage, leader)) {
+        return shed(passage);
+    }
+    count(passage->hall, METRICS_JOINED);
+    return WAITING;
 }
 
 static enum verdict step_ask(struct query_passage *passage)
 {
-    struct query_hall *hall = passage->hall;
-    uint16_t *waiting_of_client = bucket_of(hall, &passage->peer->remote);
-    struct query *query =
-        *waiting_of_client < hall->options.pending_per_client ? slab_take(&hall->queries) : NULL;
-    if (query == NULL) {
-        return shed(passage);
-    }
-    if (fill_query(query, passage) != 0) {
-        slab_give(&hall->queries, query);
-        return shed(passage);
-    }
-    query->waiting_of_client = waiting_of_client;
-    ++*waiting_of_client;
-    list_append(&passage->door->waiting, &query->node);
-    passage->door->waiting_count++;
-    metrics_set(&hall->around.metrics->meter[METRICS_PENDING], hall->queries.taken);
-    upstream_ask(hall->around.pool, &query->ask);
-    return WAITING;
+    return query_wait_ask(passage) ? WAITING : shed(passage);
 }
 
 static enum verdict (*const steps[])(struct query_passage *) = {
-    step_admit, step_read, step_refuse, step_local, step_recall, step_ask,
+    step_admit, step_read, step_refuse, step_local, step_recall, step_join, step_ask,
 };
 
 void query_walk(struct query_passage *passage)

@@ -38,6 +38,10 @@ struct query_options worker_query_options(const struct config *config, unsigned 
                       .most = (uint32_t)config->cache.max_ttl,
                       .denial_most = (uint32_t)config->cache.negative_max_ttl,
                       .failure = (uint32_t)config->cache.failure_ttl},
+        .stale = {.most = config->cache.serve_stale ? (uint32_t)config->cache.stale_max : 0,
+                  .client_timeout = config->cache.stale_client_timeout},
+        .prefetch = config->cache.prefetch,
+        .udp_discard = config->limits.udp_discard,
         .log_queries = (enum query_log)config->log.queries,
     };
 }

@@ -176,7 +176,8 @@ static uint64_t sum(const struct run *run, const enum metrics_meter *meters, siz
 
 static uint64_t count_drops(const struct run *run)
 {
-    static const enum metrics_meter meters[] = {METRICS_DROPPED_SEND, METRICS_DROPPED_OUTPUT};
+    static const enum metrics_meter meters[] = {METRICS_DROPPED_SEND, METRICS_DROPPED_OUTPUT,
+                                                METRICS_DROPPED_LATE};
     return sum(run, meters, sizeof meters / sizeof meters[0]);
 }
 

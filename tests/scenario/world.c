@@ -46,6 +46,9 @@ void world_init(struct world *world)
                   .pending_per_client = 1000,
                   .padding_block = 128,
                   .strip_client_subnet = true,
+                  .stale = {.client_timeout = 1800 * CLOCK_MILLISECOND},
+                  .prefetch = true,
+                  .udp_discard = 1900 * CLOCK_MILLISECOND,
                   .log_queries = QUERY_LOG_OFF},
         .listen = {.tcp_idle = 10 * CLOCK_SECOND,
                    .tcp_message_timeout = 5 * CLOCK_SECOND,
@@ -57,6 +60,7 @@ void world_init(struct world *world)
         .lifetime_most = 86400,
         .denial_most = 3600,
         .failure = 5,
+        .stale_most = 86400,
         .last_id = 1000,
     };
     fake_world_init();
@@ -76,6 +80,8 @@ static bool duration_option(struct world *world, const char *key, struct words *
                    {"upstream.backoff_min", &world->upstream.backoff_min},
                    {"upstream.backoff_max", &world->upstream.backoff_max},
                    {"limits.query_timeout", &world->query.query_timeout},
+                   {"limits.udp_discard", &world->query.udp_discard},
+                   {"cache.stale_client_timeout", &world->query.stale.client_timeout},
                    {"limits.tcp_idle", &world->listen.tcp_idle},
                    {"limits.tcp_message_timeout", &world->listen.tcp_message_timeout},
                    {"limits.tcp_write_timeout", &world->listen.tcp_write_timeout}};
@@ -97,6 +103,7 @@ static bool unsigned_option(struct world *world, const char *key, struct words *
                    {"cache.max_ttl", &world->lifetime_most},
                    {"cache.negative_max_ttl", &world->denial_most},
                    {"cache.failure_ttl", &world->failure},
+                   {"cache.stale_max", &world->stale_most},
                    {"upstream.handshakes_per_second", &world->upstream.handshakes_per_second},
                    {"upstream.in_flight", &world->upstream.in_flight},
                    {"upstream.links", &world->upstream.links},
@@ -164,6 +171,8 @@ void world_option(struct world *world, struct words *words)
         prefix_option(world->deny, &world->deny_count, words);
     } else if (strcmp(key, "privacy.strip_client_subnet") == 0) {
         world->query.strip_client_subnet = strcmp(words_next(words), "true") == 0;
+    } else if (strcmp(key, "cache.prefetch") == 0) {
+        world->query.prefetch = strcmp(words_next(words), "true") == 0;
     } else if (strcmp(key, "log.queries") == 0) {
         log_option(world, words);
     } else {
@@ -243,6 +252,7 @@ static void open_cache(struct world *world)
                                                       .most = world->lifetime_most,
                                                       .denial_most = world->denial_most,
                                                       .failure = world->failure};
+    world->query.stale.most = world->stale_most;
 }
 
 static void open_hall(struct world *world)

@@ -55,7 +55,7 @@ struct world {
     struct query_options query;
     struct listen_options listen;
     unsigned connections, connections_per_client;
-    unsigned lifetime_least, lifetime_most, denial_most, failure;
+    unsigned lifetime_least, lifetime_most, denial_most, failure, stale_most;
     size_t cache_size; /* 0: none */
     struct address_prefix allow[PREFIXES_MAX], deny[PREFIXES_MAX];
     size_t allow_count, deny_count;

@@ -59,7 +59,7 @@ BROKEN = {
     "list for a value": ("log: { level: [info, debug] }\n", "level"),
     "mapping for a value": ("workers: { count: 2 }\n", "workers"),
     "control characters": ('log: { target: "/tmp/a\\x07b" }\n', "target"),
-    "key of a later version": ("cache: { size: 64MiB }\n", "cache"),
+    "key of a later version": ("routes: { cluster.local: cluster }\n", "routes"),
 }
 
 GOOD = {

@@ -41,6 +41,7 @@ static void test_defaults(void **state)
     assert_int_equal(config->upstream.attempt_timeout, 1500 * CLOCK_MILLISECOND);
     assert_int_equal(config->upstream.connect_timeout, 1500 * CLOCK_MILLISECOND);
     assert_int_equal(config->upstream.handshake_timeout, 2500 * CLOCK_MILLISECOND);
+    assert_int_equal(config->limits.udp_discard, 1900 * CLOCK_MILLISECOND);
     assert_int_equal(config->upstream.refused_retry, 250 * CLOCK_MILLISECOND);
     assert_int_equal(config->upstream.backoff_min, 250 * CLOCK_MILLISECOND);
     assert_int_equal(config->upstream.backoff_max, 30 * CLOCK_SECOND);
@@ -51,6 +52,10 @@ static void test_defaults(void **state)
     assert_int_equal(config->cache.max_ttl, 86400);
     assert_int_equal(config->cache.negative_max_ttl, 3600);
     assert_int_equal(config->cache.failure_ttl, 5);
+    assert_true(config->cache.serve_stale);
+    assert_int_equal(config->cache.stale_max, 86400);
+    assert_int_equal(config->cache.stale_client_timeout, 1800 * CLOCK_MILLISECOND);
+    assert_true(config->cache.prefetch);
     assert_string_equal(config->tls.ca, "/etc/ssl/certs/ca-certificates.crt");
     assert_false(config->tls.require_1_3);
     assert_int_equal(config->tls.padding, 128);

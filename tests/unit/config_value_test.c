@@ -37,6 +37,9 @@ static const struct number_case durations[] = {
     {"upstream", "refused_retry", FIELD(upstream.refused_retry), "10ms", "1m", "9ms", "61s", 10 * MS, 60 * S},
     {"upstream", "backoff_min", FIELD(upstream.backoff_min), "10ms", "1h", "9ms", "3601s", 10 * MS, 3600 * S},
     {"upstream", "backoff_max", FIELD(upstream.backoff_max), "10ms", "1h", "9ms", "3601s", 10 * MS, 3600 * S},
+    {"limits", "udp_discard", FIELD(limits.udp_discard), "100ms", "1m", "99ms", "60001ms", 100 * MS, 60 * S},
+    {"cache", "stale_client_timeout", FIELD(cache.stale_client_timeout), "0s", "1m", "", "60001ms", 0,
+     60 * S},
 };
 
 static const struct number_case others[] = {
@@ -46,6 +49,7 @@ static const struct number_case others[] = {
     {"cache", "max_ttl", FIELD(cache.max_ttl), "1", "604800", "0", "604801", 1, 604800},
     {"cache", "negative_max_ttl", FIELD(cache.negative_max_ttl), "0", "604800", "", "604801", 0, 604800},
     {"cache", "failure_ttl", FIELD(cache.failure_ttl), "0", "300", "", "301", 0, 300},
+    {"cache", "stale_max", FIELD(cache.stale_max), "1", "604800", "0", "604801", 1, 604800},
     {"limits", "memory", FIELD(limits.memory), "1MiB", "1024GiB", "1048575", "1025GiB", 1 << 20,
      INT64_C(1) << 40},
     {"limits", "tcp_connections", FIELD(limits.tcp_connections), "1", "1000000", "0", "1000001", 1, 1000000},
@@ -80,6 +84,8 @@ static void write_file(const struct number_case *number, const char *value, char
         snprintf(elsewhere, sizeof elsewhere, "upstream: {attempt_timeout: 50ms}\n");
     } else if (strcmp(number->key, "attempt_timeout") == 0) {
         snprintf(elsewhere, sizeof elsewhere, "limits: {query_timeout: 1m}\n");
+    } else if (strcmp(number->key, "memory") == 0) {
+        snprintf(elsewhere, sizeof elsewhere, "cache: {size: 0}\n");
     }
     snprintf(out, 512, "%s: {%s: %s%s}\n%s", number->section, number->key, value, beside, elsewhere);
 }
