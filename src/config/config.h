@@ -17,6 +17,8 @@
 
 #include "tls/tls.h"
 
+#include "local/local.h"
+
 /* Done without where it cannot be had; any other path is insisted on. */
 #define CONFIG_CONTROL_SOCKET "/run/dnseal/control.socket"
 
@@ -45,6 +47,11 @@ struct config_upstream {
 
 struct config_prefixes {
     struct address_prefix *items;
+    size_t count;
+};
+
+struct config_texts {
+    char **items;
     size_t count;
 };
 
@@ -77,6 +84,14 @@ struct config {
         uint64_t stale_max; /* seconds */
         uint64_t stale_client_timeout;
     } cache;
+    struct {
+        bool special_use;
+        struct config_texts forward; /* names */
+        struct config_texts hosts;   /* paths */
+        struct config_texts records; /* as in a zone file */
+        struct config_texts block;   /* paths */
+        enum local_block_answer block_answer;
+    } local;
     struct {
         char *ca; /* path of a PEM file */
         bool require_1_3;

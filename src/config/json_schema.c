@@ -99,6 +99,12 @@ static void put_type(struct config_sink *sink, const struct config_option *optio
     case CONFIG_PREFIXES:
         config_put(sink, "\"type\": \"array\", \"items\": {\"type\": \"string\"}");
         break;
+    case CONFIG_FILES:
+    case CONFIG_NAMES:
+    case CONFIG_RECORDS:
+        config_putf(sink, "\"type\": \"array\", \"maxItems\": %" PRIu64 ", \"items\": {\"type\": \"string\"}",
+                    option->most);
+        break;
     }
 }
 

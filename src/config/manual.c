@@ -88,7 +88,8 @@ static const char *type_text(enum config_type type)
         [CONFIG_DURATION] = "duration",  [CONFIG_SIZE] = "size",     [CONFIG_NUMBER] = "whole number",
         [CONFIG_SWITCH] = "word",        [CONFIG_WORD] = "word",     [CONFIG_FILE] = "path of a file",
         [CONFIG_PATH] = "absolute path", [CONFIG_USER] = "name",     [CONFIG_LISTENERS] = "list",
-        [CONFIG_UPSTREAMS] = "list",     [CONFIG_PREFIXES] = "list",
+        [CONFIG_UPSTREAMS] = "list",     [CONFIG_PREFIXES] = "list", [CONFIG_FILES] = "list of paths",
+        [CONFIG_NAMES] = "list",         [CONFIG_RECORDS] = "list",
     };
     return texts[type];
 }
@@ -126,6 +127,11 @@ static void allowed_text(const struct config_option *option, char out[ALLOWED_SI
     case CONFIG_LISTENERS:
     case CONFIG_UPSTREAMS:
         snprintf(out, ALLOWED_SIZE, "1 to %u entries", (unsigned)option->most);
+        break;
+    case CONFIG_FILES:
+    case CONFIG_NAMES:
+    case CONFIG_RECORDS:
+        snprintf(out, ALLOWED_SIZE, "at most %u entries", (unsigned)option->most);
         break;
     default:
         break;

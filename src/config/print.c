@@ -106,6 +106,16 @@ static void put_prefixes(const struct config_prefixes *prefixes, struct config_s
     config_put(sink, "]\n");
 }
 
+static void put_texts(const struct config_texts *texts, struct config_sink *sink)
+{
+    config_put(sink, " [");
+    for (size_t i = 0; i < texts->count; i++) {
+        config_put(sink, i == 0 ? "" : ", ");
+        put_quoted(sink, texts->items[i]);
+    }
+    config_put(sink, "]\n");
+}
+
 static void put_number(const struct config_option *option, const struct config *config,
                        struct config_sink *sink)
 {
@@ -141,6 +151,11 @@ static void put_value(const struct config_option *option, const struct config *c
     case CONFIG_PREFIXES:
         put_prefixes((const struct config_prefixes *)(const void *)((const char *)config + option->offset),
                      sink);
+        break;
+    case CONFIG_FILES:
+    case CONFIG_NAMES:
+    case CONFIG_RECORDS:
+        put_texts((const struct config_texts *)(const void *)((const char *)config + option->offset), sink);
         break;
     case CONFIG_SWITCH:
     case CONFIG_WORD:

@@ -275,6 +275,63 @@ static const struct config_option options[] = {
      .description =
          "Asks the servers anew for what is asked again in the last tenth of its life, so that names in use "
          "are answered at once."},
+    {.path = "local.special_use",
+     FIELD(local.special_use, SWITCH),
+     .default_text = "true",
+     .words = {"false", "true"},
+     .description =
+         "Answer names of special use here, so that no server hears of them: `localhost` with the loopback "
+         "addresses; that there is nothing below `invalid`, `test`, `onion`, `alt`, `home.arpa`, "
+         "`service.arpa` "
+         "and `resolver.arpa`, and behind the reverse names of private, link-local and documentation "
+         "addresses "
+         "(RFC 6303, RFC 6761). What `local.hosts`, `local.records` and `local.block` say of such a name "
+         "wins."},
+    {.path = "local.forward",
+     FIELD(local.forward, NAMES),
+     .default_text = "",
+     .most = CONFIG_TEXTS_MAX,
+     .description =
+         "Names of special use that are asked all the same, each with everything below it, such as "
+         "`home.arpa`, `10.in-addr.arpa` or `corp.home.arpa`; `arpa` stands for all that end in it."},
+    {.path = "local.hosts",
+     FIELD(local.hosts, FILES),
+     .default_text = "",
+     .most = CONFIG_TEXTS_MAX,
+     .description = "Files in the form of `/etc/hosts`, whose names are answered here: A and AAAA, PTR for "
+                    "the first name "
+                    "on the first line of an address, and that there is nothing of any other type; for 300 "
+                    "seconds. Read at "
+                    "the start. A line that makes no sense refuses the start."},
+    {.path = "local.records",
+     FIELD(local.records, RECORDS),
+     .default_text = "",
+     .most = CONFIG_TEXTS_MAX,
+     .description =
+         "Records that are answered here, as in a zone file on one line: `NAME [TTL] TYPE DATA` with whole "
+         "names "
+         "and one of the types A, AAAA, PTR, TXT, MX and SRV, such as `nas.home.arpa 3600 A 192.168.1.5`; "
+         "for 300 "
+         "seconds without a TTL. A name that stands here or in a hosts file is answered here for every type. "
+         "Aliases and wildcards are refused. In the environment no record can hold a comma."},
+    {.path = "local.block",
+     FIELD(local.block, FILES),
+     .default_text = "",
+     .most = CONFIG_TEXTS_MAX,
+     .description = "Lists of names that are not answered. On a line stands one domain, which is blocked "
+                    "with everything "
+                    "below it, or an address (`0.0.0.0`, `::`, `127.0.0.1`, `::1`) with names, each of which "
+                    "is blocked alone; "
+                    "`#` begins a comment. Lists for adblock and other syntax refuse the start, as does "
+                    "every line that makes "
+                    "no sense. Read at the start; a million names take about 30 MB of `limits.memory`."},
+    {.path = "local.block_answer",
+     FIELD(local.block_answer, WORD),
+     .default_text = "nxdomain",
+     .words = {"nxdomain", "null", "refused"},
+     .description = "What is said to a question for a blocked name: that it does not exist; the addresses "
+                    "`0.0.0.0` and `::`; "
+                    "or REFUSED. Clients with EDNS also get the extended error 15 (Blocked)."},
     {.path = "tls.ca",
      FIELD(tls.ca, FILE),
      .default_text = "/etc/ssl/certs/ca-certificates.crt",
@@ -414,5 +471,5 @@ const char *config_option_key(const struct config_option *option)
 
 bool config_type_is_list(enum config_type type)
 {
-    return type == CONFIG_LISTENERS || type == CONFIG_UPSTREAMS || type == CONFIG_PREFIXES;
+    return type >= CONFIG_LISTENERS;
 }

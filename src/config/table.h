@@ -23,10 +23,12 @@ enum {
     CONFIG_HOST_NAME_MAX = 253,
     CONFIG_PIN_TEXT_SIZE = 7 + 44 + 1,
     CONFIG_DOT_PORT = 853,
+    CONFIG_TEXTS_MAX = 1024, /* entries of a list of texts */
 };
 
 /* ---- the table (schema.c) ---- */
 
+/* The lists stand at the end. */
 enum config_type {
     CONFIG_DURATION, /* uint64_t, nanoseconds */
     CONFIG_SIZE,     /* uint64_t, bytes */
@@ -39,6 +41,9 @@ enum config_type {
     CONFIG_LISTENERS,
     CONFIG_UPSTREAMS,
     CONFIG_PREFIXES,
+    CONFIG_FILES,   /* struct config_texts, paths of files that are read */
+    CONFIG_NAMES,   /* struct config_texts, names of special use */
+    CONFIG_RECORDS, /* struct config_texts, records as in a zone file */
 };
 
 struct config_option {
@@ -195,6 +200,10 @@ void config_upstreams_set(struct config_work *work, const struct config_option *
                           const struct config_node *list);
 void config_prefixes_set(struct config_work *work, const struct config_option *option,
                          const struct config_node *list);
+
+/* The lists of texts (texts.c): each entry is judged by the type of the list. */
+void config_texts_set(struct config_work *work, const struct config_option *option,
+                      const struct config_node *list);
 
 /* What no single option can know (cross.c). */
 void config_cross_check(struct config_work *work);

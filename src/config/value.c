@@ -14,6 +14,7 @@
 static_assert(sizeof(enum log_level) == sizeof(unsigned), "an enum is an unsigned int");
 static_assert(sizeof(enum log_format) == sizeof(unsigned), "an enum is an unsigned int");
 static_assert(sizeof(enum config_log_queries) == sizeof(unsigned), "an enum is an unsigned int");
+static_assert(sizeof(enum local_block_answer) == sizeof(unsigned), "an enum is an unsigned int");
 
 struct unit {
     const char *word;
@@ -270,8 +271,10 @@ void config_option_set(struct config_work *work, const struct config_option *opt
             config_listeners_set(work, option, node);
         } else if (option->type == CONFIG_UPSTREAMS) {
             config_upstreams_set(work, option, node);
-        } else {
+        } else if (option->type == CONFIG_PREFIXES) {
             config_prefixes_set(work, option, node);
+        } else {
+            config_texts_set(work, option, node);
         }
     }
     work->bad[index] |= work->complaints > before || node->kind == CONFIG_NODE_REFUSED;

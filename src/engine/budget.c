@@ -21,7 +21,7 @@ static size_t shared_memory(unsigned workers, size_t authorities)
 }
 
 struct engine_budget engine_budget(const struct config *config, size_t upstream_count, unsigned workers,
-                                   size_t authorities)
+                                   size_t authorities, size_t local)
 {
     struct worker_memory each = worker_memory(config, upstream_count, workers);
     struct engine_budget budget = {
@@ -31,8 +31,10 @@ struct engine_budget engine_budget(const struct config *config, size_t upstream_
         .buffers = workers * each.buffers_least,
         .shared = shared_memory(workers, authorities),
         .cache = (size_t)config->cache.size,
+        .local = local,
     };
-    size_t before = budget.queries + budget.links + budget.clients + budget.shared + budget.cache;
+    size_t before =
+        budget.queries + budget.links + budget.clients + budget.shared + budget.cache + budget.local;
     budget.needed = before + budget.buffers;
     if (budget.needed <= config->limits.memory) {
         budget.buffers = (size_t)config->limits.memory - before;

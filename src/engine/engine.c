@@ -288,6 +288,7 @@ static int open_worker(struct engine *engine, unsigned number)
         .trust = engine->trust,
         .access = engine->access,
         .connections = engine->connections,
+        .local = setup->local,
         .cache = engine->cache.head != NULL ? &engine->cache : NULL,
         .hash_key = engine->hash_key,
         .metrics = &setup->metrics->worker[number],

@@ -15,6 +15,8 @@
 
 #include "config/config.h"
 
+#include "local/local.h"
+
 /* A bound socket and the worker that it is for. */
 struct engine_socket {
     int descriptor;
@@ -30,8 +32,9 @@ struct engine_setup {
     const struct engine_socket *sockets; /* those of one worker side by side, in the order of the workers */
     size_t socket_count;
     struct metrics *metrics;
-    struct cache cache; /* with a head of NULL where nothing is kept; its owner is the engine */
-    int authorities;    /* stored memory: the PEM text of tls.ca */
+    const struct local *local; /* NULL: nothing is answered here */
+    struct cache cache;        /* with a head of NULL where nothing is kept; its owner is the engine */
+    int authorities;           /* stored memory: the PEM text of tls.ca */
     size_t authorities_size;
     int log_descriptor; /* closed when another takes its place: a file that was rotated away goes for good */
     int channel;        /* packets from and to the supervising process */
@@ -48,15 +51,15 @@ enum engine_letter {
 
 /* Where limits.memory goes, in bytes for all workers together. */
 struct engine_budget {
-    size_t queries, links, clients, shared, cache;
+    size_t queries, links, clients, shared, cache, local;
     size_t buffers;       /* of streams: what is left over, or the least that is needed */
     size_t needed;        /* all of it with the fewest buffers; more than limits.memory: it cannot start */
     size_t stream_blocks; /* what each worker gets of the buffers, 0 when it cannot start */
 };
 
-/* `authorities`: the size of tls.ca's text. */
+/* `authorities`: the size of tls.ca's text. `local`: of the names that are answered here. */
 struct engine_budget engine_budget(const struct config *config, size_t upstream_count, unsigned workers,
-                                   size_t authorities);
+                                   size_t authorities, size_t local);
 
 /* Serves until it is told to end or the channel closes. Returns the exit code: 0 after an orderly end, 1 when
  * it could not start (the channel has the reason). */

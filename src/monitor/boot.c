@@ -27,16 +27,16 @@ enum { FILE_MOST = 16 * 1024 * 1024, READ_LEAST = 64 * 1024, MEBIBYTE = 1024 * 1
 /* ---- files ---- */
 
 /* Room for the whole file at once where its size is known, and a byte to see its end. */
-static size_t first_capacity(int descriptor)
+static size_t first_capacity(int descriptor, size_t most)
 {
     struct stat status;
-    bool is_known = fstat(descriptor, &status) == 0 && status.st_size > 0 && status.st_size < FILE_MOST;
+    bool is_known = fstat(descriptor, &status) == 0 && status.st_size > 0 && (size_t)status.st_size < most;
     return is_known ? (size_t)status.st_size + 1 : READ_LEAST;
 }
 
-static int read_descriptor(int descriptor, char **text, size_t *size)
+static int read_descriptor(int descriptor, size_t most, char **text, size_t *size)
 {
-    size_t capacity = first_capacity(descriptor), used = 0;
+    size_t capacity = first_capacity(descriptor, most), used = 0;
     char *buffer = malloc(capacity);
     while (buffer != NULL) {
         ssize_t count = read(descriptor, buffer + used, capacity - used);
@@ -51,7 +51,7 @@ static int read_descriptor(int descriptor, char **text, size_t *size)
         used += (size_t)count;
         if (used == capacity) {
             capacity *= 2;
-            char *larger = capacity <= FILE_MOST ? realloc(buffer, capacity) : NULL;
+            char *larger = capacity <= most ? realloc(buffer, capacity) : NULL;
             if (larger == NULL) {
                 break;
             }
@@ -63,15 +63,14 @@ static int read_descriptor(int descriptor, char **text, size_t *size)
     return ERROR_MEMORY;
 }
 
-/* The whole file; the caller frees the text, which is NULL after an error. */
-static int read_file(const char *path, char **text, size_t *size)
+int boot_read_file(const char *path, size_t most, char **text, size_t *size)
 {
     *text = NULL;
     int descriptor = open(path, O_RDONLY | O_CLOEXEC);
     if (descriptor < 0) {
         return error_from_errno(errno);
     }
-    int error = read_descriptor(descriptor, text, size);
+    int error = read_descriptor(descriptor, most, text, size);
     close(descriptor);
     if (error != 0) {
         free(*text);
@@ -94,7 +93,7 @@ static int read_configuration_file(const struct arguments *arguments, struct boo
                                    struct config_sources *sources)
 {
     const char *path = arguments->file != NULL ? arguments->file : default_file;
-    int error = read_file(path, &boot->file_text, &boot->file_size);
+    int error = boot_read_file(path, FILE_MOST, &boot->file_text, &boot->file_size);
     if (error == ERROR_NOT_FOUND && arguments->file == NULL) {
         return 0;
     }
@@ -181,7 +180,7 @@ static int open_log(struct boot *boot)
 static int read_authorities(struct boot *boot)
 {
     char *text;
-    int error = read_file(boot->config->tls.ca, &text, &boot->authorities_size);
+    int error = boot_read_file(boot->config->tls.ca, FILE_MOST, &text, &boot->authorities_size);
     if (error == 0) {
         error = memory_store(span_of(text, boot->authorities_size), "dnseal-authorities", &boot->authorities);
     }
@@ -191,6 +190,11 @@ static int read_authorities(struct boot *boot)
                  boot->config->tls.ca, error_text(error));
     }
     return error;
+}
+
+static int build_names(struct boot *boot)
+{
+    return names_build(boot->config, &report, &boot->local);
 }
 
 /* Servers that only a preset named are left out where no route leads to them, unless none would be left. */
@@ -211,7 +215,8 @@ static int choose_upstreams(struct boot *boot)
 
 static struct engine_budget budget_for(const struct boot *boot, unsigned workers)
 {
-    return engine_budget(boot->config, boot->upstreams_used, workers, boot->authorities_size);
+    return engine_budget(boot->config, boot->upstreams_used, workers, boot->authorities_size,
+                         local_memory(boot->local));
 }
 
 /* As many as there are processors, or as many as memory bears. */
@@ -252,18 +257,19 @@ static int share_memory(struct boot *boot)
         "limits.memory: %zuMiB is too little, this configuration needs %zuMiB for %u worker%s: %zuMiB for "
         "queries that wait (limits.pending), %zuMiB for connections to servers (upstream.links, "
         "upstream.in_flight), %zuMiB for listeners and clients (limits.tcp_connections), %zuMiB for buffers "
-        "(limits.tcp_output), %zuMiB for the cache (cache.size), %zuMiB for the rest; raise it, or lower one "
-        "of the others",
+        "(limits.tcp_output), %zuMiB for the cache (cache.size), %zuMiB for names that are answered here "
+        "(local.block, local.hosts), %zuMiB for the rest; raise it, or lower one of the others",
         (size_t)boot->config->limits.memory / MEBIBYTE, in_mebibytes(budget.needed), boot->workers,
         boot->workers == 1 ? "" : "s", in_mebibytes(budget.queries), in_mebibytes(budget.links),
         in_mebibytes(budget.clients), in_mebibytes(budget.buffers), in_mebibytes(budget.cache),
-        in_mebibytes(budget.shared));
+        in_mebibytes(budget.local), in_mebibytes(budget.shared));
     return ERROR_MEMORY;
 }
 
 int boot_plan(struct boot *boot)
 {
-    int (*const steps[])(struct boot *) = {read_authorities, choose_upstreams, count_workers, share_memory};
+    int (*const steps[])(struct boot *) = {read_authorities, build_names, choose_upstreams, count_workers,
+                                           share_memory};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int error = steps[i](boot);
         if (error != 0) {
@@ -279,7 +285,7 @@ static uint64_t group_limit(void)
     char *text, *end;
     size_t size = 0;
     char number[32] = "";
-    if (read_file("/sys/fs/cgroup/memory.max", &text, &size) != 0) {
+    if (boot_read_file("/sys/fs/cgroup/memory.max", FILE_MOST, &text, &size) != 0) {
         return UINT64_MAX;
     }
     assert(text != NULL);
@@ -396,6 +402,7 @@ void boot_close(struct boot *boot)
     if (boot->authorities >= 0) {
         memory_close_shared(boot->authorities);
     }
+    local_free(boot->local);
     free(boot->file_text);
     config_free(boot->config);
 }

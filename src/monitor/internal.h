@@ -22,6 +22,8 @@
 
 #include "engine/engine.h"
 
+#include "local/local.h"
+
 enum { ARGUMENTS_LIST_MAX = 64 };
 
 /* ---- arguments.c ---- */
@@ -105,7 +107,8 @@ struct boot {
     size_t socket_count;
     struct metrics *metrics;
     int metrics_descriptor;
-    struct cache cache; /* with a head of NULL where nothing is kept */
+    struct local *local; /* NULL before it is built */
+    struct cache cache;  /* with a head of NULL where nothing is kept */
 };
 
 /* Builds the configuration from all its sources. ERROR_INVALID after messages on standard error. */
@@ -127,11 +130,21 @@ void boot_close(struct boot *boot);
 /* Brings the meters of the cache up to date: it counts for itself. */
 void boot_count_cache(const struct boot *boot);
 
+/* The whole file, where it has fewer than `most` bytes; the caller frees the text, which is NULL after an
+ * error. */
+int boot_read_file(const char *path, size_t most, char **text, size_t *size);
+
 /* A new descriptor for log.target, or -1 with errno set. */
 int boot_open_log(const struct config *config);
 
 /* Why that failed, in words, from errno. */
 const char *boot_log_trouble(int number);
+
+/* ---- names.c ---- */
+
+/* Builds what is answered here from the configuration and the files that it names. An error after messages on
+ * standard error. */
+int names_build(const struct config *config, struct config_report *report, struct local **out);
 
 /* ---- sockets.c ---- */
 

@@ -114,6 +114,7 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
         .sockets = boot->sockets,
         .socket_count = boot->socket_count,
         .metrics = boot->metrics,
+        .local = boot->local,
         .cache = {boot->cache.head, boot->cache.descriptor, (uint32_t)getpid()},
         .authorities = boot->authorities,
         .authorities_size = boot->authorities_size,

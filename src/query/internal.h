@@ -102,6 +102,9 @@ void query_reply_explained(const struct query_passage *passage, unsigned rcode,
 /* Answers a question that waited, from what came of it. The client may be gone. */
 void query_reply_result(struct query *query, const struct upstream_result *result);
 
+/* Answers with a whole message of our own, with this extended error or DNS_EXTENDED_NONE. */
+void query_reply_local(const struct query_passage *passage, struct span message, int extended);
+
 /* Answers at once from what was kept, with this extended error or DNS_EXTENDED_NONE. False, and nothing
  * happened, when the stored bytes are damaged. */
 bool query_reply_stored(const struct query_passage *passage, const struct dns_stored *stored, int extended);
@@ -135,6 +138,9 @@ void query_keep(const struct query *query, const struct upstream_result *result)
 
 /* The code for a question that is never forwarded, or -1; `extended` is set with it. */
 int query_local_rcode(const struct dns_query *query, int *extended);
+
+/* Answers names that are answered here; false for every other. */
+bool query_local(const struct query_passage *passage);
 
 /* ---- join.c ---- */
 

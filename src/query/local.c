@@ -1,6 +1,7 @@
 /*
  * Questions that are never forwarded: about the server itself, which would be answered by the upstream in our
- * name, and zone transfers, whose many messages have no place on a shared link.
+ * name; zone transfers, whose many messages have no place on a shared link; and names of our own, of special
+ * use, or blocked, which the room `local` knows.
  */
 #include "query/internal.h"
 
@@ -35,4 +36,21 @@ int query_local_rcode(const struct dns_query *query, int *extended)
         return DNS_RCODE_REFUSED;
     }
     return -1;
+}
+
+bool query_local(const struct query_passage *passage)
+{
+    struct query_hall *hall = passage->hall;
+    size_t size;
+    if (hall->around.local == NULL) {
+        return false;
+    }
+    enum local_verdict verdict =
+        local_answer(hall->around.local, passage->query.question, hall->kept, sizeof hall->kept, &size);
+    if (verdict != LOCAL_UNKNOWN) {
+        bool is_blocked = verdict == LOCAL_BLOCKED;
+        query_reply_local(passage, span_of(hall->kept, size),
+                          is_blocked ? DNS_EXTENDED_BLOCKED : DNS_EXTENDED_NONE);
+    }
+    return verdict != LOCAL_UNKNOWN;
 }

@@ -22,6 +22,8 @@
 
 #include "upstream/upstream.h"
 
+#include "local/local.h"
+
 enum query_transport { QUERY_UDP, QUERY_TCP };
 
 /* How much of a query the log may know. */
@@ -71,7 +73,8 @@ struct query_surroundings {
     struct event_loop *loop;
     struct upstream_pool *pool;
     const struct guard_access *access;
-    struct cache *cache; /* shared by all workers; NULL: nothing is kept */
+    const struct local *local; /* shared by all workers; NULL: nothing is answered here */
+    struct cache *cache;       /* shared by all workers; NULL: nothing is kept */
     struct log *log;
     struct metrics_worker *metrics;
     uint64_t (*wall)(void);

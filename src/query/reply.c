@@ -138,6 +138,21 @@ static enum source source_of(const struct dns_stored *stored)
     return stored->stale > 0 ? SOURCE_STALE : SOURCE_CACHE;
 }
 
+void query_reply_local(const struct query_passage *passage, struct span message, int extended)
+{
+    struct query_hall *hall = passage->hall;
+    struct dns_view view = query_view(passage->door, &passage->query);
+    view.extended.code = extended;
+    struct dns_answer answer;
+    size_t size;
+    int error = dns_answer_read(message, &answer);
+    assert(error == 0);
+    error = dns_answer_write(&answer, &view, hall->reply, sizeof hall->reply, &size);
+    assert(error == 0);
+    struct reply reply = reply_to(passage, SOURCE_LOCAL);
+    deliver(&reply, answer.rcode, size);
+}
+
 bool query_reply_stored(const struct query_passage *passage, const struct dns_stored *stored, int extended)
 {
     struct reply reply = reply_to(passage, source_of(stored));

@@ -60,7 +60,7 @@ static enum verdict step_local(struct query_passage *passage)
     int extended;
     int rcode = query_local_rcode(&passage->query, &extended);
     if (rcode < 0) {
-        return NEXT;
+        return query_local(passage) ? ANSWERED : NEXT;
     }
     query_reply_error(passage, (unsigned)rcode, extended);
     return ANSWERED;

@@ -174,6 +174,7 @@ static int open_hall(struct worker *worker)
         .loop = worker->loop,
         .pool = worker->pool,
         .access = worker->setup.access,
+        .local = worker->setup.local,
         .cache = worker->setup.cache,
         .log = worker->setup.log,
         .metrics = worker->setup.metrics,

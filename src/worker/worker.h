@@ -19,6 +19,8 @@
 
 #include "config/config.h"
 
+#include "local/local.h"
+
 /* A socket that is bound or listens already; it stays the caller's. */
 struct worker_socket {
     int descriptor;
@@ -35,7 +37,8 @@ struct worker_setup {
     struct tls_trust *trust;
     const struct guard_access *access;
     struct guard_connections *connections;
-    struct cache *cache; /* NULL: nothing is kept */
+    const struct local *local; /* NULL: nothing is answered here */
+    struct cache *cache;       /* NULL: nothing is kept */
     struct hash_key hash_key;
     struct metrics_worker *metrics;
     const struct worker_socket *sockets;

@@ -155,6 +155,67 @@ static void log_option(struct world *world, struct words *words)
     }
 }
 
+static void on_refusal(struct local_report *report, const char *line)
+{
+    (void)report;
+    play_fails("%s", line);
+}
+
+/* The rest of the line, its words with one space between them. */
+static const char *rest_of_line(struct words *words)
+{
+    static char text[LINE_MAX_SIZE];
+    size_t size = 0;
+    while (!words_done(words)) {
+        size +=
+            (size_t)snprintf(text + size, sizeof text - size, "%s%s", size > 0 ? " " : "", words_next(words));
+    }
+    return text;
+}
+
+/* The plan is opened with what was said of it so far. */
+static struct local_plan *plan_of(struct world *world)
+{
+    world->report.error = on_refusal;
+    if (world->plan == NULL && local_plan_open(&world->names, &world->report, &world->plan) != 0) {
+        play_fails("no memory");
+    }
+    return world->plan;
+}
+
+static enum local_block_answer block_answer(struct words *words)
+{
+    static const char *const answers[] = {"nxdomain", "null", "refused"};
+    for (unsigned i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        if (words_take(words, answers[i])) {
+            return (enum local_block_answer)i;
+        }
+    }
+    play_fails("expected nxdomain, null or refused");
+}
+
+/* Only with one of these is anything answered here; the two that are no lists come first. */
+static bool local_option(struct world *world, const char *key, struct words *words)
+{
+    world->has_names |= strncmp(key, "local.", 6) == 0;
+    if (strcmp(key, "local.special_use") == 0 && world->plan == NULL) {
+        world->names.special_use = strcmp(words_next(words), "true") == 0;
+    } else if (strcmp(key, "local.block_answer") == 0 && world->plan == NULL) {
+        world->names.block_answer = block_answer(words);
+    } else if (strcmp(key, "local.forward") == 0) {
+        local_plan_forward(plan_of(world), words_next(words));
+    } else if (strcmp(key, "local.records") == 0) {
+        local_plan_record(plan_of(world), rest_of_line(words));
+    } else if (strcmp(key, "local.hosts") == 0) {
+        local_plan_hosts(plan_of(world), "hosts", span_text(rest_of_line(words)));
+    } else if (strcmp(key, "local.block") == 0) {
+        local_plan_block(plan_of(world), "block", span_text(rest_of_line(words)));
+    } else {
+        return false;
+    }
+    return true;
+}
+
 void world_option(struct world *world, struct words *words)
 {
     if (world->started) {
@@ -162,7 +223,7 @@ void world_option(struct world *world, struct words *words)
     }
     const char *key = words_next(words);
     if (duration_option(world, key, words) || unsigned_option(world, key, words) ||
-        size_option(world, key, words)) {
+        size_option(world, key, words) || local_option(world, key, words)) {
         return;
     }
     if (strcmp(key, "access.allow") == 0) {
@@ -255,11 +316,21 @@ static void open_cache(struct world *world)
     world->query.stale.most = world->stale_most;
 }
 
+static void open_names(struct world *world)
+{
+    if (world->has_names) {
+        must(local_build(plan_of(world), &world->local));
+        local_plan_close(world->plan);
+    }
+}
+
 static void open_hall(struct world *world)
 {
     open_cache(world);
+    open_names(world);
     struct query_surroundings around = {
         .cache = world->cache_size > 0 ? &world->cache : NULL,
+        .local = world->local,
         .boot = boot,
         .loop = world->loop,
         .pool = world->pool,
@@ -451,6 +522,7 @@ void world_end(struct world *world)
     stream_shop_close(&world->shop);
     guard_connections_close(world->guard);
     guard_access_free(world->access);
+    local_free(world->local);
     metrics_close(world->metrics, world->metrics_descriptor);
     event_loop_close(world->loop);
     free(world->log.ring);

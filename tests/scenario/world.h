@@ -20,6 +20,7 @@
 #include "listen/listen.h"
 
 #include "fake/fake.h"
+#include "local/local.h"
 #include "message.h"
 #include "parse.h"
 
@@ -60,6 +61,11 @@ struct world {
     struct address_prefix allow[PREFIXES_MAX], deny[PREFIXES_MAX];
     size_t allow_count, deny_count;
 
+    bool has_names; /* some are answered here */
+    struct local_options names;
+    struct local_plan *plan;
+    struct local_report report;
+
     bool started;
     struct upstream_server_options server_options[FAKE_SERVERS_MAX];
     struct server server[FAKE_SERVERS_MAX];
@@ -75,6 +81,7 @@ struct world {
     struct metrics *metrics;
     int metrics_descriptor;
     struct cache cache;
+    struct local *local;
     struct guard_access *access;
     struct guard_connections *guard;
     struct upstream_pool *pool;

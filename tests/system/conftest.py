@@ -54,6 +54,7 @@ def reference(address, port, servers, ca, directory):
         "access": {"allow": ["127.0.0.0/8", "::1"]},
         "limits": {"tcp_connections": 150, "tcp_connections_per_client": 20, "pending": 4096},
         "cache": {"size": 0},
+        "local": {"forward": ["test"]},
         "tls": {"ca": ca},
         "log": {"level": "info", "format": "json", "target": "stderr", "queries": "off"},
         "control": {"socket": str(directory / "control.socket")},

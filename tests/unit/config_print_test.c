@@ -96,6 +96,9 @@ static void test_round_trip(void **state)
         "tls: {ca: \"a \\\"b\\\" \\\\ \xc3\xbc \\u2028 \xf0\x9f\x92\xa9: #\", min_version: 1.3, padding: "
         "0}\n",
         "log: {level: debug, format: json, queries: full, target: /x}\ncontrol: {socket: \"\"}\nuser: \"\"\n",
+        "local: {special_use: false, forward: [home.arpa], hosts: [/etc/hosts, b], block: [c], block_answer: "
+        "null,\n"
+        "  records: ['nas.lan 60 TXT \"a, b\" c']}\n",
         "workers: 7\nprivacy: {strip_client_subnet: false}\nuser: 'null'\n",
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -155,6 +158,13 @@ static void test_printed_defaults(void **state)
                         "  stale_max: 86400\n"
                         "  stale_client_timeout: 1800ms\n"
                         "  prefetch: true\n"
+                        "local:\n"
+                        "  special_use: true\n"
+                        "  forward: []\n"
+                        "  hosts: []\n"
+                        "  records: []\n"
+                        "  block: []\n"
+                        "  block_answer: nxdomain\n"
                         "tls:\n"
                         "  ca: \"/etc/ssl/certs/ca-certificates.crt\"\n"
                         "  min_version: \"1.2\"\n"

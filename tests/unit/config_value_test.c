@@ -296,9 +296,38 @@ static void test_text_limits(void **state)
     assert_file_refused(file, expected);
 }
 
+/* Lists of texts, each judged as what it is for. */
+static void test_text_lists(void **state)
+{
+    (void)state;
+    struct config *config =
+        built_from_file("local: {records: ['nas.lan A 192.0.2.1', 'nas.lan TXT \"a, b\"'], "
+                        "forward: [in-addr.arpa, corp.home.arpa], hosts: [h]}\n");
+    assert_int_equal(config->local.records.count, 2);
+    assert_string_equal(config->local.records.items[1], "nas.lan TXT \"a, b\"");
+    assert_int_equal(config->local.forward.count, 2);
+    assert_string_equal(config->local.hosts.items[0], "h");
+    assert_int_equal(config->local.block.count, 0);
+    config_free(config);
+    assert_file_refused(
+        "local: {records: ['nas.lan A 192.0.2.1', 'nas.lan A x']}\n",
+        "t.yaml:1:42: local.records[1]: \"nas.lan A x\": expected an IPv4 address behind A\n");
+    assert_file_refused(
+        "local: {forward: [example.com]}\n",
+        "t.yaml:1:19: local.forward[0]: \"example.com\": is forwarded anyway: it is no name of "
+        "special use\n");
+    assert_file_refused("local: {block: ['']}\n",
+                        "t.yaml:1:17: local.block[0]: \"\": expected the path of a file\n");
+    assert_file_refused("local: {block: list}\n",
+                        "t.yaml:1:16: local.block: expected a list; an empty one is written as []\n");
+    assert_file_refused("local: {hosts: [{a: b}]}\n",
+                        "t.yaml:1:17: local.hosts[0]: expected one value, not a mapping\n");
+}
+
 const struct CMUnitTest config_value_tests[] = {
-    cmocka_unit_test(test_durations),      cmocka_unit_test(test_numbers), cmocka_unit_test(test_size_units),
-    cmocka_unit_test(test_duration_units), cmocka_unit_test(test_workers), cmocka_unit_test(test_words),
-    cmocka_unit_test(test_switches),       cmocka_unit_test(test_texts),   cmocka_unit_test(test_text_limits),
+    cmocka_unit_test(test_text_lists),  cmocka_unit_test(test_durations),      cmocka_unit_test(test_numbers),
+    cmocka_unit_test(test_size_units),  cmocka_unit_test(test_duration_units), cmocka_unit_test(test_workers),
+    cmocka_unit_test(test_words),       cmocka_unit_test(test_switches),       cmocka_unit_test(test_texts),
+    cmocka_unit_test(test_text_limits),
 };
 const size_t config_value_count = sizeof config_value_tests / sizeof config_value_tests[0];

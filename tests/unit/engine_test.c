@@ -174,24 +174,24 @@ static void memory_is_shared_out_before_the_start(void **state)
     make_setting(&setting, "");
     struct config *config = &setting.config;
     config->limits.memory = 1;
-    struct engine_budget least = engine_budget(config, 1, 2, 1000);
+    struct engine_budget least = engine_budget(config, 1, 2, 1000, 0);
     assert_int_equal(least.stream_blocks, 0);
     assert_int_equal(least.needed,
                      least.queries + least.links + least.clients + least.shared + least.buffers);
     config->cache.size = 4 << 20;
-    assert_int_equal(engine_budget(config, 1, 2, 1000).needed, least.needed + (4 << 20));
+    assert_int_equal(engine_budget(config, 1, 2, 1000, 0).needed, least.needed + (4 << 20));
     config->cache.size = 0;
     config->limits.memory = least.needed;
-    struct engine_budget enough = engine_budget(config, 1, 2, 1000);
+    struct engine_budget enough = engine_budget(config, 1, 2, 1000, 0);
     assert_int_equal(enough.buffers, least.buffers);
     assert_true(enough.stream_blocks > 0);
     config->limits.memory = least.needed + (64 << 20);
-    struct engine_budget more = engine_budget(config, 1, 2, 1000);
+    struct engine_budget more = engine_budget(config, 1, 2, 1000, 0);
     assert_int_equal(more.needed, least.needed);
     assert_int_equal(more.buffers, least.buffers + (64 << 20));
     assert_int_equal(more.stream_blocks, enough.stream_blocks + (32 << 20) / 4096);
-    assert_true(engine_budget(config, 1, 3, 1000).needed > least.needed);
-    assert_true(engine_budget(config, 2, 2, 1000).links > least.links);
+    assert_true(engine_budget(config, 1, 3, 1000, 0).needed > least.needed);
+    assert_true(engine_budget(config, 2, 2, 1000, 0).links > least.links);
     drop_setting(&setting);
 }
 

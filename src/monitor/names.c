@@ -1,0 +1,98 @@
+/*
+ * What is answered here without asking anybody, from the configuration and the files that it names: read and
+ * built before the engine is forked, which shares it then, and by --check as well. A file that cannot be
+ * read, or a line of it that makes no sense, refuses the start.
+ */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/random.h"
+
+#include "monitor/internal.h"
+
+enum { LIST_MOST = 256 * 1024 * 1024 };
+
+/* The plan's reports, as those of the configuration. */
+struct names {
+    struct local_report report;
+    struct config_report *to;
+    struct local_plan *plan;
+};
+
+static void on_error(struct local_report *report, const char *line)
+{
+    struct names *names = container_of(report, struct names, report);
+    names->to->error(names->to, line);
+}
+
+/* Goes on after what was told, so that all of it is told in one run. */
+static int worse(int error, int another)
+{
+    return error != 0 && error != ERROR_INVALID ? error : another != 0 ? another : error;
+}
+
+static int add_file(struct names *names, const char *option, const char *path,
+                    int (*add)(struct local_plan *, const char *, struct span))
+{
+    char *text;
+    size_t size;
+    int error = boot_read_file(path, LIST_MOST, &text, &size);
+    if (error != 0) {
+        complain("%s: %s: cannot be read: %s", option, path,
+                 error == ERROR_MEMORY ? "it is larger than 256 MiB, or memory ran out" : error_text(error));
+        return ERROR_INVALID;
+    }
+    error = add(names->plan, path, span_of(text, size));
+    free(text);
+    return error;
+}
+
+static int add_files(struct names *names, const char *option, const struct config_texts *paths,
+                     int (*add)(struct local_plan *, const char *, struct span))
+{
+    int error = 0;
+    for (size_t i = 0; i < paths->count; i++) {
+        error = worse(error, add_file(names, option, paths->items[i], add));
+    }
+    return error;
+}
+
+static int add_texts(struct names *names, const struct config_texts *texts,
+                     int (*add)(struct local_plan *, const char *))
+{
+    int error = 0;
+    for (size_t i = 0; i < texts->count; i++) {
+        error = worse(error, add(names->plan, texts->items[i]));
+    }
+    return error;
+}
+
+static int gather(struct names *names, const struct config *config)
+{
+    int error = add_texts(names, &config->local.forward, local_plan_forward);
+    error = worse(error, add_texts(names, &config->local.records, local_plan_record));
+    error = worse(error, add_files(names, "local.hosts", &config->local.hosts, local_plan_hosts));
+    return worse(error, add_files(names, "local.block", &config->local.block, local_plan_block));
+}
+
+int names_build(const struct config *config, struct config_report *report, struct local **out)
+{
+    struct random random;
+    random_init(&random);
+    struct local_options options = {
+        .hash_key = {{random_u64(&random), random_u64(&random)}},
+        .special_use = config->local.special_use,
+        .block_answer = config->local.block_answer,
+    };
+    struct names names = {.report.error = on_error, .to = report};
+    int error = local_plan_open(&options, &names.report, &names.plan);
+    if (error == 0) {
+        error = gather(&names, config);
+        error = error == 0 ? local_build(names.plan, out) : error;
+        local_plan_close(names.plan);
+    }
+    if (error != 0 && error != ERROR_INVALID) {
+        complain("local: the names cannot be kept: %s", error_text(error));
+    }
+    return error;
+}
