@@ -25,6 +25,7 @@
     X(ADDRESS_MISSING, "this machine does not have the address") \
     X(PERMISSION, "permission denied")                           \
     X(DIRECTORY, "is a directory, and a file is needed")         \
+    X(FULL, "no room left where the file is")                    \
     X(NOT_FOUND, "no such file or entry")                        \
     X(UNSUPPORTED, "not supported by this system")               \
     X(TLS, "TLS failure")                                        \

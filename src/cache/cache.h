@@ -25,7 +25,8 @@ enum {
     CACHE_SIZE_LEAST = 1024 * 1024, /* of the whole mapping */
 };
 
-#define CACHE_TIME_END (UINT64_C(1) << 40)
+#define CACHE_TIME_BEGIN (UINT64_C(1) << 36)
+#define CACHE_TIME_END   (UINT64_C(1) << 40)
 
 struct cache_head;
 
@@ -51,7 +52,9 @@ void cache_close(struct cache *cache);
  * Until then nothing can be stored in that part; what is in it is found. */
 void cache_mend(struct cache *cache, uint32_t owner);
 
-/* Times are milliseconds of a clock that all processes share and that runs on while the machine sleeps. */
+/* Times are milliseconds of a clock that all processes share and that runs on while the machine sleeps. It
+ * begins at CACHE_TIME_BEGIN and not at 0, so that what is brought back into the cache may be older than the
+ * machine runs. */
 struct cache_life {
     uint64_t stored_at; /* less than CACHE_TIME_END */
     uint32_t fresh_for; /* from then on */

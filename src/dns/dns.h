@@ -95,6 +95,12 @@ bool dns_name_equal(const uint8_t *a, const uint8_t *b, size_t size);
  * labels. `name` is a valid uncompressed name. Returns the length; the text is terminated. */
 size_t dns_name_to_text(const uint8_t *name, char out[DNS_NAME_TEXT_SIZE]);
 
+/* The wire form of a name's text (RFC 1035, 5.1): labels between dots, the last dot may be missing, "\DDD"
+ * and
+ * "\" with a character for what has no place in it. Letter case stays. ERROR_INVALID: no text, an empty or
+ * too long label, a bare byte that is no visible ASCII character, or more than DNS_NAME_MAX in all. */
+int dns_name_from_text(struct span text, uint8_t out[DNS_NAME_MAX], size_t *size);
+
 /* "AAAA", or "TYPE65280" for types without a name here (RFC 3597); out holds at least 16 bytes. */
 const char *dns_type_text(uint16_t type, char out[16]);
 
@@ -296,6 +302,13 @@ enum { DNS_KEY_MAX = 2 + 4 + DNS_NAME_MAX };
  * they have kind, group, DO, CD, class, the name without regard to case and, but for DNS_KEY_NAME, the type
  * in common, and only there. */
 size_t dns_question_key(struct span question, const struct dns_key_form *form, uint8_t out[DNS_KEY_MAX]);
+
+/* The name in a key, in lower case. ERROR_MALFORMED where the bytes are no key. */
+int dns_key_name(struct span key, struct span *name);
+
+/* The number of the form that keys and stored answers have, for whoever keeps them longer than a program
+ * runs. It is raised with every change of their bytes, or of what an entry's note means. */
+enum { DNS_STORED_FORM = 1 };
 
 /* ---- frames (frame.c) ---- */
 

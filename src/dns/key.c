@@ -3,6 +3,8 @@
  * few bytes as that takes. The keys of two kinds, or of two lengths of the fields before the name, differ in
  * their second byte, so that the name may simply be the rest.
  */
+#include "base/error.h"
+
 #include "dns/wire.h"
 
 enum key_bit {
@@ -11,6 +13,9 @@ enum key_bit {
     KEY_LONG = 4, /* a class other than IN, or a type that does not fit into a byte */
     KEY_KIND_SHIFT = 3,
 };
+
+/* Group and bits; then type, or type and class. */
+enum { BEFORE_NAME = 2 + 1, BEFORE_NAME_LONG = 2 + 4 };
 
 size_t dns_question_key(struct span question, const struct dns_key_form *form, uint8_t out[DNS_KEY_MAX])
 {
@@ -32,4 +37,19 @@ size_t dns_question_key(struct span question, const struct dns_key_form *form, u
     memcpy(out + at, question.data, name_size);
     dns_name_to_lower(out + at, name_size);
     return at + name_size;
+}
+
+int dns_key_name(struct span key, struct span *name)
+{
+    size_t before = key.size > 1 && (key.data[1] & KEY_LONG) != 0 ? BEFORE_NAME_LONG : BEFORE_NAME;
+    if (key.size <= before) {
+        return ERROR_MALFORMED;
+    }
+    struct span rest = span_of(key.data + before, key.size - before);
+    size_t size;
+    if (dns_name_size(rest, &size) != 0 || size != rest.size) {
+        return ERROR_MALFORMED;
+    }
+    *name = rest;
+    return 0;
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
+
 #include "dns/dns.h"
 
 static bool is_plain(uint8_t byte)
@@ -45,6 +47,61 @@ size_t dns_name_to_text(const uint8_t *name, char out[DNS_NAME_TEXT_SIZE])
     }
     *end = '\0';
     return (size_t)(end - out);
+}
+
+static bool is_digit(uint8_t byte)
+{
+    return byte >= '0' && byte <= '9';
+}
+
+/* What stands behind a backslash. */
+static uint8_t escaped_byte(struct bytes_reader *text)
+{
+    uint8_t first = bytes_read_u8(text);
+    if (!is_digit(first)) {
+        return first;
+    }
+    uint8_t second = bytes_read_u8(text), third = bytes_read_u8(text);
+    unsigned value = (first - '0') * 100U + (second - '0') * 10U + third - '0';
+    text->failed |= !is_digit(second) || !is_digit(third) || value > UINT8_MAX;
+    return (uint8_t)value;
+}
+
+/* A label and the dot behind it. */
+static void label_from_text(struct bytes_reader *text, struct bytes_writer *name)
+{
+    uint8_t *length = bytes_claim(name, 1);
+    size_t begin = bytes_written(name);
+    while (bytes_left(text) > 0 && !text->failed) {
+        uint8_t byte = bytes_read_u8(text);
+        if (byte == '.') {
+            break;
+        }
+        text->failed |= byte <= ' ' || byte > '~';
+        bytes_write_u8(name, byte == '\\' ? escaped_byte(text) : byte);
+    }
+    size_t size = bytes_written(name) - begin;
+    text->failed |= size == 0 || size > DNS_LABEL_MAX || name->failed;
+    if (!text->failed) {
+        *length = (uint8_t)size;
+    }
+}
+
+int dns_name_from_text(struct span text, uint8_t out[DNS_NAME_MAX], size_t *size)
+{
+    struct bytes_reader reader = bytes_reader_of(text);
+    struct bytes_writer writer = bytes_writer_of(out, DNS_NAME_MAX);
+    reader.failed = text.size == 0;
+    bool is_root = span_equal(text, span_text("."));
+    while (!is_root && bytes_left(&reader) > 0 && !reader.failed) {
+        label_from_text(&reader, &writer);
+    }
+    bytes_write_u8(&writer, 0);
+    if (reader.failed || writer.failed) {
+        return ERROR_INVALID;
+    }
+    *size = bytes_written(&writer);
+    return 0;
 }
 
 static const char *type_name(uint16_t type)

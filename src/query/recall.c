@@ -27,7 +27,7 @@ enum { NOTE_DENIAL = 1, NOTE_FAILURES_MOST = 16 };
 
 static uint64_t now_of(const struct query_hall *hall)
 {
-    return hall->around.boot() / CLOCK_MILLISECOND;
+    return CACHE_TIME_BEGIN + hall->around.boot() / CLOCK_MILLISECOND;
 }
 
 bool query_is_shared(const struct query_hall *hall, const struct dns_query *query)

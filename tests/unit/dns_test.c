@@ -109,6 +109,61 @@ static void longest_name_text_fits(void **state)
     assert_int_equal(strlen(text), 4 * 250 + 4);
 }
 
+static void name_of_a_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *name;
+        size_t size;
+    } good[] = {
+        {".", "", 1},
+        {"www.Example", "\3www\7Example", 13},
+        {"www.example.", "\3www\7example", 13},
+        {"a\\.b.c", "\3a.b\1c", 7},
+        {"\\065\\000\\255.x", "\3A\0\xff\1x", 7},
+        {"\\\\\\ .*", "\2\\ \1*", 6},
+    };
+    static const char *const bad[] = {
+        "",      "..",    ".a",
+        "a..",   "a..b",  "a b",
+        "a\tb",  "a\x7f", "\xc3\xa9",
+        "\\",    "a.\\",  "\\25",
+        "\\256", "\\2a5", "0123456789012345678901234567890123456789012345678901234567890123",
+    };
+    uint8_t name[DNS_NAME_MAX];
+    size_t size;
+    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+        assert_int_equal(dns_name_from_text(span_text(good[i].text), name, &size), 0);
+        assert_int_equal(size, good[i].size);
+        assert_memory_equal(name, good[i].name, size);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        assert_int_equal(dns_name_from_text(span_text(bad[i]), name, &size), ERROR_INVALID);
+    }
+}
+
+/* Every name that can be is its own text's name; one byte more is none. */
+static void longest_text_is_a_name(void **state)
+{
+    (void)state;
+    uint8_t name[DNS_NAME_MAX], again[DNS_NAME_MAX];
+    char text[DNS_NAME_TEXT_SIZE + 2];
+    size_t size;
+    for (unsigned i = 0; i < DNS_NAME_MAX; i++) {
+        bool is_label = i % 64 == 0;
+        unsigned left = DNS_NAME_MAX - 2 - i;
+        name[i] = is_label ? (uint8_t)(left < 63 ? left : 63) : (uint8_t)(i * 7);
+    }
+    name[DNS_NAME_MAX - 1] = 0;
+    size_t length = dns_name_to_text(name, text);
+    assert_int_equal(dns_name_from_text(span_of(text, length), again, &size), 0);
+    assert_int_equal(size, DNS_NAME_MAX);
+    assert_memory_equal(again, name, size);
+    memmove(text + 2, text, length);
+    memcpy(text, "a.", 2);
+    assert_int_equal(dns_name_from_text(span_of(text, length + 2), again, &size), ERROR_INVALID);
+}
+
 static void type_and_rcode_text(void **state)
 {
     (void)state;
@@ -211,6 +266,8 @@ static const struct CMUnitTest name_tests[] = {
     cmocka_unit_test(names_are_equal_but_for_case),
     cmocka_unit_test(name_text_escapes),
     cmocka_unit_test(longest_name_text_fits),
+    cmocka_unit_test(name_of_a_text),
+    cmocka_unit_test(longest_text_is_a_name),
     cmocka_unit_test(type_and_rcode_text),
     cmocka_unit_test(every_type_and_rcode_has_a_text),
     cmocka_unit_test(frame_needs_all_its_bytes),
