@@ -117,6 +117,24 @@ static void check_control(struct config_work *work, const char *path)
     }
 }
 
+/* At a start, a file that is of no use is done without, and the log says so. */
+static void check_cache_file(struct config_work *work, const char *path, bool look_at_file)
+{
+    struct stat status;
+    if (path[0] == '\0') {
+        return;
+    }
+    check_directory_of(work, "cache.file", path);
+    if (!look_at_file || lstat(path, &status) != 0) {
+        return;
+    }
+    if (!S_ISREG(status.st_mode)) {
+        complain(work, "cache.file", path, "is not a file, or a symbolic link to one; name the file itself");
+    } else if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        complain(work, "cache.file", path, "others than its owner may read or write it; it needs mode 0600");
+    }
+}
+
 static void check_user(struct config_work *work, const char *user)
 {
     if (user[0] != '\0' && strcmp(user, "auto") != 0 && getpwnam(user) == NULL) {
@@ -125,15 +143,16 @@ static void check_user(struct config_work *work, const char *user)
 }
 
 int config_check(const struct config *config, const struct config_sources *sources,
-                 struct config_report *report, bool parse_authorities)
+                 struct config_report *report, bool is_thorough)
 {
     struct config_snapshot *snapshot = (struct config_snapshot *)(uintptr_t)config;
     struct config_arena arena = {0};
     struct config_work work = {.snapshot = snapshot, .arena = &arena, .report = report};
     work.file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
-    check_ca(&work, config->tls.ca, parse_authorities);
+    check_ca(&work, config->tls.ca, is_thorough);
     check_log(&work, config->log.target);
     check_control(&work, config->control.socket);
+    check_cache_file(&work, config->cache.file, is_thorough);
     check_user(&work, config->user);
     config_arena_free(&arena);
     return work.complaints == 0 ? 0 : ERROR_INVALID;

@@ -83,6 +83,8 @@ struct config {
         bool serve_stale, prefetch;
         uint64_t stale_max; /* seconds */
         uint64_t stale_client_timeout;
+        char *file;                                               /* "": none */
+        uint64_t file_interval;
     } cache;
     struct {
         bool special_use;
@@ -136,11 +138,11 @@ int config_build(const struct config_sources *sources, struct config_report *rep
 void config_free(struct config *config);
 
 /* Checks what can be checked on the machine without the network and without changing anything: files exist
- * and can be read, the CA file holds something, the user exists, the log file's directory is there. With
- * `parse_authorities` every certificate of the CA file is parsed as well, which the start of an engine does
- * itself. 0 or ERROR_INVALID. */
+ * and can be read, the CA file holds something, the user exists, the directories of log file, control socket
+ * and cache file are there. With `is_thorough` what a start does itself as well: every certificate of the CA
+ * file is parsed, and the cache file is looked at. 0 or ERROR_INVALID. */
 int config_check(const struct config *config, const struct config_sources *sources,
-                 struct config_report *report, bool parse_authorities);
+                 struct config_report *report, bool is_thorough);
 
 /* Receives text in pieces. */
 struct config_sink {

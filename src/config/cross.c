@@ -80,8 +80,20 @@ static void check_loop(struct config_work *work, size_t index)
     }
 }
 
+/* A file for what is not kept would never be written. */
+static void check_cache_file(struct config_work *work)
+{
+    const struct config_option *file = config_option_find("cache.file"),
+                               *size = config_option_find("cache.size");
+    if (!is_bad(work, file) && !is_bad(work, size) && work->snapshot->config.cache.file[0] != '\0' &&
+        work->snapshot->config.cache.size == 0) {
+        config_complain(work, place_of(work, file), "there is nothing to write: cache.size is 0");
+    }
+}
+
 void config_cross_check(struct config_work *work)
 {
+    check_cache_file(work);
     for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
         check_order(work, orders[i].less, orders[i].more);
     }

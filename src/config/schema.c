@@ -275,6 +275,24 @@ static const struct config_option options[] = {
      .description =
          "Asks the servers anew for what is asked again in the last tenth of its life, so that names in use "
          "are answered at once."},
+    {.path = "cache.file",
+     FIELD(cache.file, PATH),
+     .default_text = "",
+     .words = {""},
+     .most = CONFIG_TEXT_MAX,
+     .description =
+         "The absolute path of a file that what is kept is written to, at the stop and every "
+         "`cache.file_interval`, and read from at the start; an empty text: none. It belongs to whoever "
+         "starts the program, with mode 0600, since it tells in clear text which names were asked for; the "
+         "directory must exist. What was written for other `upstreams` is not read."},
+    {.path = "cache.file_interval",
+     FIELD(cache.file_interval, DURATION),
+     .default_text = "5m",
+     .least = SECONDS(1),
+     .most = HOURS(24),
+     .description =
+         "How often `cache.file` is written while the program runs, so that a crash or a loss of power costs "
+         "no more than what came since. It is left out while nothing came."},
     {.path = "local.special_use",
      FIELD(local.special_use, SWITCH),
      .default_text = "true",

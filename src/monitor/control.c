@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,13 @@
 
 #include "monitor/internal.h"
 
-enum { COMMAND_SIZE = 256, PACKET_SIZE = 16 * 1024, ANSWER_MOST = 4 * 1024 * 1024, PATIENCE_MS = 5000 };
+enum {
+    COMMAND_SIZE = 2048,
+    ANSWER_LINE = 128,
+    PACKET_SIZE = 16 * 1024,
+    ANSWER_MOST = 4 * 1024 * 1024,
+    PATIENCE_MS = 5000
+};
 
 /* Until accepting is tried again after descriptors ran out. */
 #define ACCEPT_PAUSE (100 * CLOCK_MILLISECOND)
@@ -54,15 +61,79 @@ static void append(struct metrics_sink *sink, struct span piece)
     }
 }
 
+__attribute__((format(printf, 2, 3))) static void say(struct text *text, const char *format, ...)
+{
+    char line[ANSWER_LINE];
+    va_list arguments;
+    va_start(arguments, format);
+    int size = vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    append(&text->sink, span_of(line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1));
+}
+
+static void log_flush(struct boot *boot, const char *what, uint64_t forgotten)
+{
+    if (log_begin(&boot->journal.log, LOG_INFO, "cache_flush")) {
+        log_text(&boot->journal.log, "what", what);
+        log_number(&boot->journal.log, "entries", (int64_t)forgotten);
+        journal_end(&boot->journal);
+    }
+}
+
+/* `what`: nothing, a name, or a name and the word below. It is cut into. */
+static int forget(struct cache *cache, char *what, uint64_t *forgotten)
+{
+    static const char below[] = " below";
+    size_t size = strlen(what), tail = sizeof below - 1;
+    if (size == 0) {
+        struct cache_numbers numbers;
+        cache_count(cache, &numbers);
+        cache_clear(cache);
+        *forgotten = numbers.entries;
+        return 0;
+    }
+    bool is_below = size > tail && strcmp(what + size - tail, below) == 0;
+    if (is_below) {
+        what[size - tail] = '\0';
+    }
+    return keep_forget(cache, what, is_below, forgotten);
+}
+
+static uint32_t flush(struct boot *boot, const char *what, struct text *text)
+{
+    char words[COMMAND_SIZE];
+    uint64_t forgotten;
+    if (boot->cache.head == NULL) {
+        say(text, "nothing is kept: cache.size is 0\n");
+        return 1;
+    }
+    snprintf(words, sizeof words, "%s", what);
+    if (forget(&boot->cache, words, &forgotten) != 0) {
+        say(text, "not a name; known are: flush, flush NAME, flush NAME below\n");
+        return 2;
+    }
+    keeper_renew(boot->keeper);
+    log_flush(boot, what, forgotten);
+    say(text, "%ju entries forgotten\n", (uintmax_t)forgotten);
+    return 0;
+}
+
 static uint32_t answer(struct control *control, const char *command, struct text *text)
 {
+    static const char flush_of[] = "flush ";
+    size_t size = sizeof flush_of - 1;
     if (strcmp(command, "status") == 0) {
         boot_count_cache(control->boot);
         metrics_text(control->boot->metrics, &text->sink);
         return 0;
     }
-    static const char unknown[] = "unknown command; known are: status\n";
-    append(&text->sink, span_text(unknown));
+    if (strcmp(command, "flush") == 0) {
+        return flush(control->boot, "", text);
+    }
+    if (strncmp(command, flush_of, size) == 0 && command[size] != '\0') {
+        return flush(control->boot, command + size, text);
+    }
+    say(text, "unknown command; known are: status, flush, flush NAME, flush NAME below\n");
     return 2;
 }
 

@@ -2,8 +2,9 @@
  * What the files of the monitor share.
  *
  * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c
- * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), control.c (the
- * control socket, both ends), supervise.c (the engine's life), monitor.c (what was asked for).
+ * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), keeper.c and
+ * keeper_file.c (the cache's file), control.c (the control socket, both ends), supervise.c (the engine's
+ * life), monitor.c (what was asked for).
  */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
@@ -17,6 +18,8 @@
 #include "cache/cache.h"
 #include "event/event.h"
 #include "metrics/metrics.h"
+
+#include "keep/keep.h"
 
 #include "config/config.h"
 
@@ -89,6 +92,8 @@ void journal_end(struct journal *journal);
 
 /* ---- boot.c ---- */
 
+struct keeper;
+
 /* All that a run needs, opened. */
 struct boot {
     struct config *config;
@@ -107,8 +112,9 @@ struct boot {
     size_t socket_count;
     struct metrics *metrics;
     int metrics_descriptor;
-    struct local *local; /* NULL before it is built */
-    struct cache cache;  /* with a head of NULL where nothing is kept */
+    struct local *local;   /* NULL before it is built */
+    struct cache cache;    /* with a head of NULL where nothing is kept */
+    struct keeper *keeper; /* NULL without a file for the cache */
 };
 
 /* Builds the configuration from all its sources. ERROR_INVALID after messages on standard error. */
@@ -152,6 +158,51 @@ int names_build(const struct config *config, struct config_report *report, struc
  */
 int sockets_open(struct boot *boot);
 void sockets_close(struct boot *boot);
+
+/* ---- keeper_file.c ---- */
+
+/* What a child of the keeper does, with what, and what came of it. */
+enum keeper_task { KEEPER_READ, KEEPER_WRITE };
+
+struct keeper_job {
+    const char *path;
+    struct cache cache; /* its owner is the child */
+    struct keep_terms terms;
+};
+
+struct keeper_outcome {
+    enum keep_fault fault; /* of the file that lies there */
+    int error;             /* with KEEP_FAULT_NONE and KEEP_FAULT_SYSTEM */
+    struct keep_count count;
+};
+
+/* Each in a process of its own: it may block. A new file takes the old one's place when all of it is on the
+ * disk, and never that of a file that is not ours. */
+void keeper_file_read(struct keeper_job *job, struct keeper_outcome *outcome);
+void keeper_file_write(struct keeper_job *job, struct keeper_outcome *outcome);
+
+/* ---- keeper.c ---- */
+
+/* Where cache.file is set: begins to read it, waits for that for a moment, and goes on beside the engine.
+ * Nothing that is wrong with the file is an error. To be called while the program has no other child and
+ * SIGCHLD is blocked. ERROR_MEMORY, ERROR_DESCRIPTORS. */
+int keeper_open(struct boot *boot, struct event_loop *loop);
+void keeper_close(struct keeper *keeper);
+
+/* All others take NULL for a keeper as well, and do nothing. */
+
+/* A child of the program has ended; it may be another's. */
+void keeper_reap(struct keeper *keeper, pid_t gone, int status);
+
+/* Entries were forgotten: the file must not bring them back. */
+void keeper_renew(struct keeper *keeper);
+
+/* Writes the last file, when the engine is gone; `finished` is called once, later. False: there is nothing to
+ * wait for, and no call comes. */
+bool keeper_finish(struct keeper *keeper, void (*finished)(void *owner), void *owner);
+
+/* Ends at once what goes on; its end is told to keeper_reap. */
+void keeper_stop(struct keeper *keeper);
 
 /* ---- control.c ---- */
 

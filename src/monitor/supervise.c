@@ -204,6 +204,19 @@ static void plan_restart(struct supervisor *supervisor)
     event_timer_set(supervisor->loop, &supervisor->restart, event_now(supervisor->loop) + pause);
 }
 
+static void on_kept(void *owner)
+{
+    struct supervisor *supervisor = owner;
+    event_loop_stop(supervisor->loop);
+}
+
+static void end(struct supervisor *supervisor)
+{
+    if (!keeper_finish(supervisor->boot->keeper, on_kept, supervisor)) {
+        event_loop_stop(supervisor->loop);
+    }
+}
+
 static void on_engine_gone(struct supervisor *supervisor, int status)
 {
     if (supervisor->channel.loop != NULL) {
@@ -215,7 +228,7 @@ static void on_engine_gone(struct supervisor *supervisor, int status)
     }
     supervisor->engine = 0;
     if (supervisor->stopping) {
-        event_loop_stop(supervisor->loop);
+        end(supervisor);
     } else if (!supervisor->was_ready) {
         complain_of_start(supervisor, status);
         supervisor->failed_at_start = true;
@@ -233,6 +246,8 @@ static void reap(struct supervisor *supervisor)
     while ((gone = waitpid(-1, &status, WNOHANG)) > 0) {
         if (gone == supervisor->engine) {
             on_engine_gone(supervisor, status);
+        } else {
+            keeper_reap(supervisor->boot->keeper, gone, status);
         }
     }
 }
@@ -269,6 +284,7 @@ static void stop(struct supervisor *supervisor, int number)
     if (supervisor->stopping) {
         event_timer_clear(&supervisor->drain);
         send_letter(supervisor, ENGINE_STOP, -1);
+        keeper_stop(supervisor->boot->keeper);
         event_timer_set(supervisor->loop, &supervisor->kill, event_now(supervisor->loop) + KILL_PATIENCE);
         return;
     }
@@ -279,7 +295,7 @@ static void stop(struct supervisor *supervisor, int number)
         journal_end(&supervisor->boot->journal);
     }
     if (supervisor->engine == 0) {
-        event_loop_stop(supervisor->loop);
+        end(supervisor);
         return;
     }
     event_timer_set(supervisor->loop, &supervisor->drain,
@@ -404,7 +420,10 @@ static void log_start(struct supervisor *supervisor)
 
 static int run(struct supervisor *supervisor)
 {
-    int error = start_engine(supervisor);
+    int error = keeper_open(supervisor->boot, supervisor->loop);
+    if (error == 0) {
+        error = start_engine(supervisor);
+    }
     if (error != 0) {
         complain("the engine cannot be started: %s", error_text(error));
         return 1;
@@ -438,6 +457,7 @@ int supervise(struct boot *boot)
     int code = 1;
     if (control_open(boot, supervisor.loop, &supervisor.control) == 0) {
         code = run(&supervisor);
+        keeper_close(boot->keeper);
         control_close(supervisor.control);
     }
     close_channel(&supervisor);

@@ -61,3 +61,65 @@ def test_sizes_and_times_that_cannot_be(write_config, a, part, word):
     file.write_text(file.read_text() + part + "\n")
     done = run(["-c", str(file), "--check"])
     assert done.returncode == 1 and word in done.stderr
+
+
+def flush(program, *words):
+    done = run(["-c", program.file, "--control", " ".join(["flush", *words])])
+    return done.returncode, done.stdout + done.stderr
+
+
+def is_kept(program, server, name, kind="A", **options):
+    before = server.count(name)
+    program.query_udp(name, kind, **options)
+    return server.count(name) == before
+
+
+def fill(program):
+    for name in ("x.test", "www.x.test", "nxdomain.x.test", "rcode-servfail.x.test", "www.y.test"):
+        program.query_udp(name)
+    program.query_udp("www.x.test", "AAAA")
+    program.query_udp("www.x.test", "TXT", flags=wire.RD | wire.CD)
+
+
+def test_flush_of_everything(a, dnseal):
+    program = dnseal(a, workers=2, cache=ON)
+    fill(program)
+    assert flush(program) == (0, "7 entries forgotten\n")
+    assert program.seen("cache_flush")[0]["entries"] == 7
+    assert not is_kept(program, a, "www.x.test")
+    assert flush(program) == (0, "1 entries forgotten\n")
+
+
+def test_flush_of_a_name(a, dnseal):
+    program = dnseal(a, workers=2, cache=ON)
+    fill(program)
+    assert flush(program, "WWW.x.test.") == (0, "3 entries forgotten\n")
+    assert is_kept(program, a, "x.test") and is_kept(program, a, "nxdomain.x.test")
+    assert not is_kept(program, a, "www.x.test") and not is_kept(program, a, "www.x.test", "AAAA")
+    assert flush(program, "nxdomain.x.test") == (0, "1 entries forgotten\n")
+    assert flush(program, "rcode-servfail.x.test") == (0, "1 entries forgotten\n")
+    assert flush(program, "no.such.name") == (0, "0 entries forgotten\n")
+
+
+def test_flush_of_all_below_a_name(a, dnseal):
+    program = dnseal(a, workers=2, cache=ON)
+    fill(program)
+    assert flush(program, "x.test", "below") == (0, "6 entries forgotten\n")
+    assert is_kept(program, a, "www.y.test")
+    assert not is_kept(program, a, "x.test")
+    assert flush(program, ".", "below") == (0, "2 entries forgotten\n")
+
+
+@pytest.mark.parametrize("words", [("a..b",), ("x.test", "above"), ("",), ("\\",), ("a" * 64,), ("\u00e9.test",),
+                                   ("x.test", "", "below")])
+def test_flush_of_no_name(a, dnseal, words):
+    program = dnseal(a, workers=1, cache=ON)
+    program.query_udp("x.test")
+    code, said = flush(program, *words)
+    assert code == 2 and "flush NAME below" in said
+    assert is_kept(program, a, "x.test")
+
+
+def test_flush_without_a_cache(a, dnseal):
+    code, said = flush(dnseal(a, workers=1))
+    assert code == 1 and "cache.size" in said

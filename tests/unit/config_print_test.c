@@ -158,6 +158,8 @@ static void test_printed_defaults(void **state)
                         "  stale_max: 86400\n"
                         "  stale_client_timeout: 1800ms\n"
                         "  prefetch: true\n"
+                        "  file: \"\"\n"
+                        "  file_interval: 5m\n"
                         "local:\n"
                         "  special_use: true\n"
                         "  forward: []\n"

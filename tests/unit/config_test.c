@@ -56,6 +56,8 @@ static void test_defaults(void **state)
     assert_int_equal(config->cache.stale_max, 86400);
     assert_int_equal(config->cache.stale_client_timeout, 1800 * CLOCK_MILLISECOND);
     assert_true(config->cache.prefetch);
+    assert_string_equal(config->cache.file, "");
+    assert_true(config->cache.file_interval == 300 * CLOCK_SECOND);
     assert_string_equal(config->tls.ca, "/etc/ssl/certs/ca-certificates.crt");
     assert_false(config->tls.require_1_3);
     assert_int_equal(config->tls.padding, 128);
