@@ -28,6 +28,7 @@ static const struct number_case durations[] = {
      300 * S},
     {"limits", "drain_delay", FIELD(limits.drain_delay), "0s", "10m", "", "601s", 0, 600 * S},
     {"limits", "drain_timeout", FIELD(limits.drain_timeout), "0ms", "10m", "", "601s", 0, 600 * S},
+    {"cache", "file_interval", FIELD(cache.file_interval), "1s", "24h", "999ms", "86401s", S, 86400 * S},
     {"upstream", "attempt_timeout", FIELD(upstream.attempt_timeout), "50ms", "1m", "49ms", "61s", 50 * MS,
      60 * S},
     {"upstream", "connect_timeout", FIELD(upstream.connect_timeout), "50ms", "1m", "49ms", "61s", 50 * MS,
