@@ -83,7 +83,7 @@ struct config {
         bool serve_stale, prefetch;
         uint64_t stale_max; /* seconds */
         uint64_t stale_client_timeout;
-        char *file;                                               /* "": none */
+        char *file; /* "": none */
         uint64_t file_interval;
     } cache;
     struct {

@@ -79,6 +79,7 @@ static struct keep_terms terms_of(const struct config *config)
         .wall = clock_wall() / CLOCK_MILLISECOND,
         .origin = origin_of(config),
         .most = most * (CLOCK_SECOND / CLOCK_MILLISECOND),
+        .stale = config->cache.serve_stale ? config->cache.stale_max * (CLOCK_SECOND / CLOCK_MILLISECOND) : 0,
     };
 }
 
