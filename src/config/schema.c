@@ -69,8 +69,10 @@ static const struct config_option options[] = {
      .least = MILLISECONDS(100),
      .most = MINUTES(1),
      .description =
-         "An answer that comes later is kept, but not sent over UDP to a client address that waits for over "
-         "100 answers: so many at once, to an address that may be forged, would be an attack (DNSBomb)."},
+         "An answer that comes later is kept, but not sent over UDP to a client address that waits for so "
+         "many "
+         "that they would be over 100 full datagrams: that much at once, to an address that may be forged, "
+         "would be an attack (DNSBomb)."},
     {.path = "limits.tcp_idle",
      FIELD(limits.tcp_idle, DURATION),
      .default_text = "10s",

@@ -9,8 +9,8 @@
 #include "query/internal.h"
 
 enum {
-    RCODE_MASK = 15,   /* of the header's fourth byte */
-    PULSE_LEAST = 100, /* questions of one address that wait: fewer make no pulse */
+    RCODE_MASK = 15,                 /* of the header's fourth byte */
+    PULSE_MOST = 100 * DNS_UDP_MOST, /* bytes that may leave for one address at one time */
 };
 
 /* ---- out of the door ---- */
@@ -212,11 +212,12 @@ static unsigned write_answer(struct query *query, const struct upstream_result *
     return result->answer->rcode;
 }
 
-/* Many late answers at once to one address, which may be forged, are a pulse aimed at it (DNSBomb). */
-static bool is_pulse(const struct query *query, uint64_t duration)
+/* Many late answers at once to one address, which may be forged, are a pulse aimed at it (DNSBomb): as large
+ * as all that waits for it, if that is as large as this. */
+static bool is_pulse(const struct query *query, uint64_t duration, size_t size)
 {
     return query->door->transport == QUERY_UDP && duration > query->hall->options.udp_discard &&
-           *query->waiting_of_client > PULSE_LEAST;
+           *query->waiting_of_client * size > PULSE_MOST;
 }
 
 void query_reply_result(struct query *query, const struct upstream_result *result)
@@ -227,13 +228,13 @@ void query_reply_result(struct query *query, const struct upstream_result *resul
         return;
     }
     struct reply reply = reply_to_waiting(query, SOURCE_UPSTREAM);
-    if (is_pulse(query, reply.duration)) {
-        metrics_add(&hall->around.metrics->meter[METRICS_DROPPED_LATE], 1);
-        return;
-    }
     size_t size;
     unsigned rcode =
         result->error == 0 ? write_answer(query, result, &size) : write_failure(query, result, &size);
+    if (is_pulse(query, reply.duration, size)) {
+        metrics_add(&hall->around.metrics->meter[METRICS_DROPPED_LATE], 1);
+        return;
+    }
     reply.upstream = result->server;
     deliver(&reply, rcode, size);
 }
