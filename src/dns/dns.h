@@ -247,6 +247,10 @@ struct dns_lifetime {
  * answer. */
 struct dns_lifetime dns_answer_lifetime(const struct dns_answer *answer);
 
+/* Brings the TTLs of a message that dns_answer_write wrote down to `most` seconds; one with its top bit set
+ * is 0 (RFC 2181, 8). */
+void dns_answer_cap_ttls(uint8_t *message, size_t size, uint32_t most);
+
 /* ---- stored answers (stored.c) ---- */
 
 /* Writes the form in which an answer is kept: rcode, AD, the first extended error, and the records without

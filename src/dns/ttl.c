@@ -159,3 +159,17 @@ struct dns_lifetime dns_answer_lifetime(const struct dns_answer *answer)
         .covers_name = is_denial && answer->count[DNS_SECTION_ANSWER] == 0,
     };
 }
+
+void dns_answer_cap_ttls(uint8_t *message, size_t size, uint32_t most)
+{
+    bool has_question = dns_section_count(message, -1) > 0;
+    size_t at = has_question ? dns_name_end(message, DNS_HEADER_SIZE) + 4 : DNS_HEADER_SIZE;
+    while (at < size) {
+        struct dns_record record = dns_record_at(message, at);
+        uint32_t ttl = dns_ttl(record.ttl);
+        if (record.type != DNS_TYPE_OPT && (ttl > most || ttl != record.ttl)) {
+            bytes_put_u32(message + at + record.owner_size + DNS_TTL_AT, ttl < most ? ttl : most);
+        }
+        at += record.size;
+    }
+}

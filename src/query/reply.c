@@ -209,6 +209,9 @@ static unsigned write_answer(struct query *query, const struct upstream_result *
     }
     int error = dns_answer_write(result->answer, &query->view, hall->reply, sizeof hall->reply, size);
     assert(error == 0);
+    if (query->is_shared && hall->around.cache != NULL && !result->answer->is_signed) {
+        dns_answer_cap_ttls(hall->reply, *size, hall->options.lifetimes.most);
+    }
     return result->answer->rcode;
 }
 

@@ -1,12 +1,15 @@
 """The cache from outside: what is asked again is answered without a server, whichever worker has it, and after the
 death of an engine."""
+import concurrent.futures
 import os
 import signal
+import time
 
 import pytest
 
 import wire
-from program import run
+from program import run, scaled
+from zone import Zone
 
 ON = {"size": "1MiB"}
 
@@ -123,3 +126,34 @@ def test_flush_of_no_name(a, dnseal, words):
 def test_flush_without_a_cache(a, dnseal):
     code, said = flush(dnseal(a, workers=1))
     assert code == 1 and "cache.size" in said
+
+
+def test_one_question_for_many_clients(a, dnseal):
+    """Shows: C01, I1"""
+    program = dnseal(a, workers=1, cache=ON)
+    with concurrent.futures.ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(lambda _: program.query_udp("delay-300.x.test"), range(40)))
+    assert all(answer.rcode == 0 and answer.answer for answer in answers)
+    assert len({answer.id for answer in answers}) > 30
+    assert a.count("delay-300.x.test") == 1
+    assert program.status().total("dnseal_joined_queries_total") == 39
+
+
+def test_old_answers_while_no_server_answers(server, dnseal):
+    """Shows: C09, RFC8767"""
+    upstream = server("a.test", zone=Zone("www.x.test 1 A 192.0.2.1\n"))
+    program = dnseal(upstream, workers=1, cache=ON)
+    assert program.query_udp("www.x.test").answer
+    upstream.stop_listening()
+    upstream.end_all("reset")
+    time.sleep(1.2)
+    begun = time.monotonic()
+    late = program.query_udp("www.x.test", opt=wire.opt_record(1232))
+    took = time.monotonic() - begun
+    assert late.rcode == 0 and late.answer and 1.7 < took < 1.8 + scaled(0.4)
+    assert late.extended_errors == [3]
+    begun = time.monotonic()
+    assert program.query_udp("www.x.test").answer and time.monotonic() - begun < scaled(0.5)
+    upstream.start()
+    assert program.wait_answer_of(upstream, 6)
+    assert program.query_udp("www.x.test", opt=wire.opt_record(1232)).extended_errors == []

@@ -51,6 +51,31 @@ static void lowest_of_all_records(void **state)
     }
 }
 
+/* Shows: C01, RFC2181-8 */
+static void times_are_capped_and_the_options_are_not(void **state)
+{
+    (void)state;
+    begin(0x8180, 3, 0, 2);
+    address(QUESTION_AT, 86401);
+    address(QUESTION_AT, 0x80000005);
+    address(QUESTION_AT, 17);
+    draft_option_record(&draft, 1232, 0x80008000, "", 0);
+    address(QUESTION_AT, 86400);
+    struct dns_answer before, after;
+    assert_int_equal(read_answer(&draft, &before), 0);
+    dns_answer_cap_ttls(draft.bytes, draft.size, 86400);
+    assert_int_equal(read_answer(&draft, &after), 0);
+    const uint32_t expected[] = {86400, 0, 17};
+    size_t at = before.records;
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(bytes_get_u32(draft.bytes + at + 6), expected[i]);
+        at += 16;
+    }
+    assert_int_equal(after.option_record_size, before.option_record_size);
+    assert_int_equal(bytes_get_u32(draft.bytes + before.option_record + 5), 0x80008000);
+    assert_int_equal(bytes_get_u32(draft.bytes + draft.size - 10), 86400);
+}
+
 /* Shows: RFC2181-8 */
 static void times_of_zero_are_not_kept(void **state)
 {
@@ -385,6 +410,8 @@ static void names_of_too_many_pointers(void **state)
 
 const struct CMUnitTest ttl_tests[] = {
     cmocka_unit_test(lowest_of_all_records),
+    cmocka_unit_test(times_are_capped_and_the_options_are_not),
+    cmocka_unit_test(times_are_capped_and_the_options_are_not),
     cmocka_unit_test(times_of_zero_are_not_kept),
     cmocka_unit_test(every_rcode),
     cmocka_unit_test(failure_without_a_question),
