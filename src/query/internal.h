@@ -127,6 +127,9 @@ bool query_is_shared(const struct query_hall *hall, const struct dns_query *quer
 /* Answers from the cache what is there, and says in the passage where it has a stale answer. */
 enum query_recalled query_recall(struct query_passage *passage);
 
+/* The same where nobody can wait: what is known, stale or not. False when that is nothing. */
+bool query_recall_at_once(const struct query_passage *passage);
+
 /* Answers a question that waited with what the cache has of before; false when that is nothing. From then on,
  * and for a while, others do not wait for what was waited for in vain. */
 bool query_recall_stale(struct query *query);

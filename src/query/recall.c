@@ -178,6 +178,13 @@ static enum query_recalled recall_fresh(const struct query_passage *passage, con
     return is_worth_renewing(passage->hall, entry) && claim(sought, entry) ? QUERY_RENEW : QUERY_ANSWERED;
 }
 
+bool query_recall_at_once(const struct query_passage *passage)
+{
+    struct sought sought = sought_by(passage);
+    struct entry entry;
+    return find_answer(&sought, &entry) && reply(passage, &entry);
+}
+
 /* What servers answer with a failure is not asked for again while that is believed; what they are silent
  * about is, one question at a time. */
 static enum query_recalled recall_stale(const struct query_passage *passage, const struct sought *sought,

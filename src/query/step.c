@@ -80,6 +80,9 @@ static enum verdict step_recall(struct query_passage *passage)
 
 static enum verdict shed(const struct query_passage *passage)
 {
+    if (passage->has_stale && query_recall_at_once(passage)) {
+        return ANSWERED;
+    }
     count(passage->hall, METRICS_DROPPED_OVERLOAD);
     struct dns_extended_error extended = {
         .code = DNS_EXTENDED_NETWORK_ERROR,

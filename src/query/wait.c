@@ -20,9 +20,13 @@ static void show_pending(struct query_hall *hall)
 
 /* ---- giving back ---- */
 
+/* What is to come is for the cache: it counts for this client no more. */
 static void stop_attending(struct query *query)
 {
     struct query_hall *hall = query->hall;
+    --*query->waiting_of_client;
+    query->waiting_of_client = &hall->waiting_of_nobody;
+    hall->waiting_of_nobody++;
     query->door->waiting_count--;
     query->door = NULL;
     list_remove(&query->node);
