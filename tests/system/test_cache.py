@@ -8,7 +8,7 @@ import time
 import pytest
 
 import wire
-from program import run, scaled
+from program import Weight, run, scaled
 from zone import Zone
 
 ON = {"size": "1MiB"}
@@ -157,3 +157,22 @@ def test_old_answers_while_no_server_answers(server, dnseal):
     upstream.start()
     assert program.wait_answer_of(upstream, 6)
     assert program.query_udp("www.x.test", opt=wire.opt_record(1232)).extended_errors == []
+
+
+def test_a_flood_of_large_answers_finds_its_bound(a, dnseal):
+    """Shows: C11, pain 26, W5"""
+    program = dnseal(a, workers=1, cache=ON)
+    hot = ["hot-%d.x.test" % number for number in range(50)]
+    for _ in range(3):
+        assert all(program.query_udp(name).rcode == 0 for name in hot)
+    weight, most, asked = Weight(program), 0, [a.count(name) for name in hot]
+    for number in range(400):
+        assert program.query_udp("size-20000.n%d.x.test" % number, "TXT").rcode == 0
+        assert program.query_udp(hot[number % len(hot)]).rcode == 0
+        if number % 20 == 0:
+            most = max(most, program.status().total("dnseal_cache_bytes"))
+    assert 0 < most <= 1 << 20
+    missed = sum(a.count(name) for name in hot) - sum(asked)
+    assert missed <= 400 * 0.2
+    assert program.status().total("dnseal_cache_evictions_total") > 100
+    weight.assert_flat(further_links=1, memory=4 << 20)
