@@ -136,7 +136,8 @@ int local_table_open(struct local_table *table, struct hash_key key, size_t name
 void local_table_close(struct local_table *table);
 size_t local_table_memory(const struct local_table *table);
 
-/* The entry of this name; where there is none, a new one, which is 0 and has to be set with local_table_set.
+/* The entry of this name, not the root; where there is none, a new one, which is 0 and has to be set with
+ * local_table_set.
  */
 uint32_t *local_table_place(struct local_table *table, const struct local_path *path);
 void local_table_set(struct local_table *table, uint32_t *entry, size_t offset, enum local_kind kind,

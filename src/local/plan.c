@@ -142,6 +142,9 @@ const char *local_forward_refusal(const char *text)
     if (refusal != NULL) {
         return refusal;
     }
+    if (name.size == 1) {
+        return "stands for every name: switch local.special_use off instead";
+    }
     for (size_t i = 0; local_special_zone(i, &zone); i++) {
         if (is_within(&name, &zone) || is_within(&zone, &name)) {
             return NULL;

@@ -110,6 +110,7 @@ size_t local_table_memory(const struct local_table *table)
 
 uint32_t *local_table_place(struct local_table *table, const struct local_path *path)
 {
+    assert(path->depth > 0);
     uint64_t hash = hash_of(table, path, 0);
     uint32_t *entry = look_up(table, path, 0, hash);
     if (entry != NULL) {

@@ -317,6 +317,9 @@ static void test_text_lists(void **state)
         "local: {forward: [example.com]}\n",
         "t.yaml:1:19: local.forward[0]: \"example.com\": is forwarded anyway: it is no name of "
         "special use\n");
+    assert_file_refused("local: {forward: [home.arpa, .]}\n",
+                        "t.yaml:1:30: local.forward[1]: \".\": stands for every name: switch "
+                        "local.special_use off instead\n");
     assert_file_refused("local: {block: ['']}\n",
                         "t.yaml:1:17: local.block[0]: \"\": expected the path of a file\n");
     assert_file_refused("local: {block: list}\n",
