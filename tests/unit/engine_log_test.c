@@ -174,8 +174,11 @@ void a_line_that_was_cut_short_is_ended_first(void **state)
     for (unsigned i = 0; i < 100; i++) {
         write_event(world.writer, 0, "line", i);
     }
-    struct timespec moment = {.tv_nsec = 100000000};
-    nanosleep(&moment, NULL);
+    struct log *ring = log_writer_ring(world.writer, 0);
+    for (unsigned i = 0; i < 500 && log_waiting(ring); i++) {
+        usleep(2000);
+    }
+    usleep(100000);
     size_t size = read_pipe(world.pipe[0], 0, 50);
     unsigned whole = count_of("\n");
     uint64_t dropped = metrics_sum(world.metrics, METRICS_LOG_DROPPED);
