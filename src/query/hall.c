@@ -25,6 +25,9 @@ int query_hall_open(const struct query_options *options, const struct query_surr
     }
     struct query_hall *hall = memory;
     hall->options = *options;
+    if (options->lifetimes.denial_most > options->lifetimes.most) {
+        hall->options.lifetimes.denial_most = options->lifetimes.most;
+    }
     hall->around = *surroundings;
     hall->last_id = (uint64_t)options->worker << ID_WORKER_SHIFT;
     list_init(&hall->unattended);

@@ -75,6 +75,16 @@ struct entry {
     uint64_t age; /* milliseconds */
 };
 
+/* What was kept under another configuration, and came from a file, obeys this one. */
+static uint32_t most_seconds(const struct query_lifetimes *lifetimes, const struct entry *entry)
+{
+    if (entry->kind == DNS_KEY_FAILURE) {
+        return lifetimes->failure > 0 ? FAILURE_SECONDS_MOST : 0;
+    }
+    bool is_denial = entry->kind != DNS_KEY_SILENCE && entry->found.life.note == NOTE_DENIAL;
+    return is_denial ? lifetimes->denial_most : lifetimes->most;
+}
+
 static bool find(const struct sought *sought, enum dns_key_kind kind, struct entry *entry)
 {
     struct query_hall *hall = sought->hall;
@@ -83,6 +93,10 @@ static bool find(const struct sought *sought, enum dns_key_kind kind, struct ent
     entry->kind = kind;
     if (cache_find(hall->around.cache, bytes, hall->kept, sizeof hall->kept, &entry->found) != 0) {
         return false;
+    }
+    uint32_t most = most_seconds(&hall->options.lifetimes, entry) * SECOND;
+    if (entry->found.life.fresh_for > most) {
+        entry->found.life.fresh_for = most;
     }
     uint64_t now = now_of(hall), stored_at = entry->found.life.stored_at;
     entry->age = now > stored_at ? now - stored_at : 0; /* another thread's clock may be a little ahead */
@@ -191,7 +205,8 @@ static enum query_recalled recall_stale(const struct query_passage *passage, con
                                         bool has_failed)
 {
     struct entry entry;
-    if (!has_failed && !find_fresh(sought, DNS_KEY_SILENCE, &entry)) {
+    bool may_wait = !has_failed && passage->hall->options.stale.client_timeout > 0;
+    if (may_wait && !find_fresh(sought, DNS_KEY_SILENCE, &entry)) {
         return QUERY_UNKNOWN;
     }
     if (!find_answer(sought, &entry) || !reply(passage, &entry)) {

@@ -121,16 +121,9 @@ void query_reply_explained(const struct query_passage *passage, unsigned rcode,
     deliver(&reply, rcode, size);
 }
 
-static bool deliver_stored(const struct reply *reply, const struct dns_stored *stored,
-                           const struct dns_view *view)
+static unsigned rcode_in(const struct query_hall *hall)
 {
-    struct query_hall *hall = reply->hall;
-    size_t size;
-    if (dns_stored_answer(stored, view, hall->reply, sizeof hall->reply, &size) != 0) {
-        return false;
-    }
-    deliver(reply, hall->reply[3] & RCODE_MASK, size);
-    return true;
+    return hall->reply[3] & RCODE_MASK;
 }
 
 static enum source source_of(const struct dns_stored *stored)
@@ -158,16 +151,43 @@ bool query_reply_stored(const struct query_passage *passage, const struct dns_st
     struct reply reply = reply_to(passage, source_of(stored));
     struct dns_view view = query_view(passage->door, &passage->query);
     view.extended.code = extended;
-    return deliver_stored(&reply, stored, &view);
+    size_t size;
+    if (dns_stored_answer(stored, &view, reply.hall->reply, sizeof reply.hall->reply, &size) != 0) {
+        return false;
+    }
+    deliver(&reply, rcode_in(reply.hall), size);
+    return true;
 }
 
 /* ---- answers to those who waited ---- */
+
+/* Many late answers at once to one address, which may be forged, are a pulse aimed at it (DNSBomb): as large
+ * as all that waits for it, if that is as large as this. */
+static bool is_pulse(const struct query *query, uint64_t duration, size_t size)
+{
+    return query->door->transport == QUERY_UDP && duration > query->hall->options.udp_discard &&
+           *query->waiting_of_client * size > PULSE_MOST;
+}
+
+static void deliver_late(const struct query *query, const struct reply *reply, unsigned rcode, size_t size)
+{
+    if (is_pulse(query, reply->duration, size)) {
+        metrics_add(&query->hall->around.metrics->meter[METRICS_DROPPED_LATE], 1);
+    } else {
+        deliver(reply, rcode, size);
+    }
+}
 
 bool query_reply_late(struct query *query, const struct dns_stored *stored, int extended)
 {
     struct reply reply = reply_to_waiting(query, source_of(stored));
     query->view.extended = (struct dns_extended_error){.code = extended};
-    return deliver_stored(&reply, stored, &query->view);
+    size_t size;
+    if (dns_stored_answer(stored, &query->view, reply.hall->reply, sizeof reply.hall->reply, &size) != 0) {
+        return false;
+    }
+    deliver_late(query, &reply, rcode_in(reply.hall), size);
+    return true;
 }
 
 /* The extended error for a question that no server answered: what failed, in words (RFC 8914). */
@@ -215,14 +235,6 @@ static unsigned write_answer(struct query *query, const struct upstream_result *
     return result->answer->rcode;
 }
 
-/* Many late answers at once to one address, which may be forged, are a pulse aimed at it (DNSBomb): as large
- * as all that waits for it, if that is as large as this. */
-static bool is_pulse(const struct query *query, uint64_t duration, size_t size)
-{
-    return query->door->transport == QUERY_UDP && duration > query->hall->options.udp_discard &&
-           *query->waiting_of_client * size > PULSE_MOST;
-}
-
 void query_reply_result(struct query *query, const struct upstream_result *result)
 {
     struct query_hall *hall = query->hall;
@@ -234,10 +246,6 @@ void query_reply_result(struct query *query, const struct upstream_result *resul
     size_t size;
     unsigned rcode =
         result->error == 0 ? write_answer(query, result, &size) : write_failure(query, result, &size);
-    if (is_pulse(query, reply.duration, size)) {
-        metrics_add(&hall->around.metrics->meter[METRICS_DROPPED_LATE], 1);
-        return;
-    }
     reply.upstream = result->server;
-    deliver(&reply, rcode, size);
+    deliver_late(query, &reply, rcode, size);
 }
