@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,7 +14,10 @@
 
 #include "config/table.h"
 
-enum { CA_SIZE_MAX = 16 * 1024 * 1024 };
+enum {
+    CA_SIZE_MAX = 16 * 1024 * 1024,
+    FILE_NAME_MOST = 244, /* of the cache's file: the new one has a longer name beside it */
+};
 
 static void complain(struct config_work *work, const char *path, const char *value, const char *reason)
 {
@@ -123,6 +127,9 @@ static void check_cache_file(struct config_work *work, const char *path, bool lo
     struct stat status;
     if (path[0] == '\0') {
         return;
+    }
+    if (strlen(strrchr(path, '/') + 1) > FILE_NAME_MOST) {
+        complain(work, "cache.file", path, "the name of the file is longer than 244 bytes");
     }
     check_directory_of(work, "cache.file", path);
     if (!look_at_file || lstat(path, &status) != 0) {

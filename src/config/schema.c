@@ -245,7 +245,8 @@ static const struct config_option options[] = {
      FIELD(cache.negative_max_ttl, NUMBER),
      .default_text = "3600",
      .most = 604800,
-     .description = "Seconds for which it is kept at most that a name or a type does not exist."},
+     .description = "Seconds for which it is kept at most that a name or a type does not exist; not longer "
+                    "than `cache.max_ttl`."},
     {.path = "cache.failure_ttl",
      FIELD(cache.failure_ttl, NUMBER),
      .default_text = "5",
@@ -286,7 +287,8 @@ static const struct config_option options[] = {
          "The absolute path of a file that what is kept is written to, at the stop and every "
          "`cache.file_interval`, and read from at the start; an empty text: none. It belongs to whoever "
          "starts the program, with mode 0600, since it tells in clear text which names were asked for; the "
-         "directory must exist. What was written for other `upstreams` is not read."},
+         "directory must exist, and the name in it has at most 244 bytes. What was written for other "
+         "`upstreams` is not read."},
     {.path = "cache.file_interval",
      FIELD(cache.file_interval, DURATION),
      .default_text = "5m",
