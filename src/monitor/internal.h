@@ -168,6 +168,7 @@ struct keeper_job {
     const char *path;
     struct cache cache; /* its owner is the child */
     struct keep_terms terms;
+    bool forgets; /* what the old file tells must not come back, even if no new one can be written */
 };
 
 struct keeper_outcome {

@@ -46,6 +46,7 @@ struct keeper {
     uint64_t stored; /* how many stores the last file has seen */
     bool is_stale;   /* it does not tell all the same what the cache has */
     bool again;      /* another one is due when this child is gone */
+    bool forgets;    /* something was flushed since the last file was written */
     bool is_last;
     void (*finished)(void *owner);
     void *owner;
@@ -100,6 +101,7 @@ static void run_child(struct keeper *keeper, enum keeper_task task, pid_t monito
         .path = keeper->boot->config->cache.file,
         .cache = keeper->boot->cache,
         .terms = terms_of(keeper->boot->config),
+        .forgets = keeper->forgets,
     };
     job.cache.owner = (uint32_t)getpid();
     if (task == KEEPER_READ) {
@@ -213,6 +215,7 @@ static void note_trouble(struct keeper *keeper, const char *reason)
 
 static void note_success(struct keeper *keeper)
 {
+    keeper->forgets = keeper->forgets && (keeper->task == KEEPER_READ || keeper->again);
     if (keeper->task == KEEPER_READ) {
         tell_read(keeper);
     } else if ((keeper->is_last && !keeper->again) || keeper->told[0] != '\0') {
@@ -365,6 +368,7 @@ void keeper_renew(struct keeper *keeper)
     if (keeper == NULL) {
         return;
     }
+    keeper->forgets = true;
     keeper->again = keeper->child != 0;
     if (keeper->child == 0) {
         write_file(keeper);

@@ -150,6 +150,9 @@ void keeper_file_write(struct keeper_job *job, struct keeper_outcome *outcome)
     if (!is_free(&place, outcome)) {
         return;
     }
+    if (job->forgets) {
+        unlinkat(place.directory, place.name, 0);
+    }
     int new = open_new(&place);
     if (new < 0) {
         fail(outcome, new);

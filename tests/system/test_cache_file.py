@@ -59,6 +59,13 @@ def asked_anew(program, server, name):
     return server.count(name) == before + 1
 
 
+def wait_for(seen, seconds=8):
+    end = time.monotonic() + scaled(seconds)
+    while not seen():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
 def test_a_restart_keeps_answers_and_counts_them_down(a, dnseal, place):
     """Shows: I1"""
     program = dnseal(a, workers=1, cache=cache(place))
@@ -88,6 +95,19 @@ def test_what_ran_out_meanwhile_is_asked_anew(a, dnseal, place):
     assert asked_anew(program, a, "www.x.test")
 
 
+def test_what_was_kept_for_longer_obeys_what_is_configured_now(a, dnseal, place):
+    """Shows: I1, C01"""
+    program = dnseal(a, workers=1, cache=cache(place))
+    program.query_udp("www.x.test")
+    program.query_udp("nxdomain.x.test")
+    program.stop()
+    time.sleep(1.1)
+    shorter = dnseal(a, workers=1, cache=cache(place, max_ttl=1))
+    wait_for(lambda: shorter.seen("cache_file_read"))
+    assert asked_anew(shorter, a, "www.x.test")
+    assert asked_anew(shorter, a, "nxdomain.x.test")
+
+
 def test_it_is_off_by_default(a, dnseal, tmp_path):
     program = dnseal(a, workers=1, cache={"size": "1MiB"})
     program.query_udp("www.x.test")
@@ -96,13 +116,6 @@ def test_it_is_off_by_default(a, dnseal, tmp_path):
     assert set(tmp_path.iterdir()) <= before
     program.start()
     assert asked_anew(program, a, "www.x.test")
-
-
-def wait_for(seen, seconds=8):
-    end = time.monotonic() + scaled(seconds)
-    while not seen():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.02)
 
 
 def test_it_is_written_while_the_program_runs(a, dnseal, place):
@@ -378,6 +391,29 @@ def test_a_disk_without_room(a, dnseal, place, tmp_path):
         subprocess.run(["umount", "-l", str(place.parent)], check=True)
 
 
+def test_what_was_flushed_stays_away_without_room(a, dnseal, place):
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "none", str(place.parent)], check=True)
+    try:
+        program = dnseal(a, workers=1, cache=cache(place, file_interval="1s"))
+        for number in range(10):
+            program.query_udp("size-1000.n%d.x.test" % number, "TXT")
+        end = time.monotonic() + scaled(5)
+        while not place.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        assert place.exists()
+        with open(place.parent / "filler", "wb", buffering=0) as filler:
+            with pytest.raises(OSError):
+                while True:
+                    filler.write(b"x" * 4096)
+        program.query_udp("size-3000.more.x.test", "TXT")
+        flush(program)
+        program.stop()
+        again = dnseal(a, workers=1, cache=cache(place))
+        assert asked_anew(again, a, "size-1000.n1.x.test")
+    finally:
+        subprocess.run(["umount", "-l", str(place.parent)], check=True)
+
+
 def test_a_directory_that_went_away(a, dnseal, place):
     program = dnseal(a, workers=1, cache=cache(place))
     program.query_udp("www.x.test")
@@ -389,6 +425,7 @@ def test_a_directory_that_went_away(a, dnseal, place):
 @pytest.mark.parametrize("part, word", [("cache: { file: answers }", "absolute path"),
                                         ("cache: { file: /no/such/directory/answers }", "directory does not exist"),
                                         ("cache: { file: /tmp/answers, size: 0 }", "nothing to write"),
+                                        ("cache: { file: /tmp/%s }" % ("n" * 245), "244 bytes"),
                                         ("cache: { file: /tmp }", "is not a file")])
 def test_a_path_that_cannot_be(write_config, a, part, word):
     """Shows: P02"""
@@ -435,14 +472,21 @@ def flush(program, *words):
     return done.returncode, done.stdout + done.stderr
 
 
+def written_at(place):
+    try:
+        return place.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def test_what_is_forgotten_does_not_come_back(a, dnseal, place):
     program = dnseal(a, workers=1, cache=cache(place))
     program.query_udp("www.x.test")
     program.query_udp("www.y.test")
     assert again(program)["entries"] == 2
-    first = place.stat().st_ino
+    first = written_at(place)
     assert flush(program, "x.test", "below") == (0, "1 entries forgotten\n")
-    wait_for(lambda: place.stat().st_ino != first)
+    wait_for(lambda: written_at(place) not in (None, first))
     program.kill()
     assert started(program)["entries"] == 1
     assert asked_anew(program, a, "www.x.test")
