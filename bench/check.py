@@ -55,6 +55,22 @@ def check_echo():
         expect("the echo server's time is seen", seen["cpu_us"] > 0, seen)
         seen = load("--port", port, "--outstanding", 8, "--set", 10, "--zipf", 1)
         expect("an answer without an address is wrong", seen["wrong"] > 0, seen)
+        check_names(port)
+
+
+def check_names(port):
+    """The load generator against the echo server, over both transports."""
+    common = ("--port", port, "--echo")
+    for stream in ((), ("--protocol", "tcp"), ("--protocol", "tcp", "--sockets", 100, "--outstanding", 400)):
+        seen = load(*common, *stream, "--set", 1000, "--fill")
+        expect_right("a set is asked for once and then again", seen)
+        expect("the whole set was asked for before", seen["filled"] == 1000, seen)
+        expect("nothing but the set is asked for", seen["asked"] == seen["from_set"] > 0, seen)
+    seen = load(*common, "--set", 10, "--zipf", 1, "--flood", 3, "--seconds", 0.05)
+    expect_right("new names flood those of the set", seen)
+    expect("three for each", abs(seen["asked"] - 4 * seen["from_set"]) <= 3, seen)
+    seen = load(*common, "--set", 5000, "--fill", "--seconds", 0)
+    expect("filling alone asks for nothing else", seen["filled"] == 5000 and seen["asked"] == 0, seen)
 
 
 def check_relay(directory, **server_options):

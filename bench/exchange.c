@@ -73,8 +73,8 @@ size_t exchange_ask(struct exchange *exchange, uint64_t at, uint8_t *query)
 
 /* ---- hearing ---- */
 
-static bool is_right_record(const struct exchange_rules *rules, const uint8_t *name, const uint8_t *record,
-                            size_t size)
+static bool is_right_record(const struct exchange_rules *rules, uint32_t number, const uint8_t *name,
+                            const uint8_t *record, size_t size)
 {
     if (size >= rules->names.size + RECORD_FIXED && memcmp(record, name, rules->names.size) == 0) {
         record += rules->names.size; /* a name that is not compressed is right as well */
@@ -90,7 +90,7 @@ static bool is_right_record(const struct exchange_rules *rules, const uint8_t *n
     }
     uint32_t ttl = bench_get32(record + 4);
     return ttl <= BENCH_TTL && ttl + rules->most_age >= BENCH_TTL &&
-           bench_get32(record + RECORD_FIXED) == bench_name_address(name, rules->names.size);
+           bench_get32(record + RECORD_FIXED) == names_address(&rules->names, number, name);
 }
 
 static bool is_right(const struct exchange_rules *rules, const struct exchange_slot *slot,
@@ -109,7 +109,8 @@ static bool is_right(const struct exchange_rules *rules, const struct exchange_s
         return size == end;
     }
     return (answer[3] & 0x0f) != 0 ||
-           (bench_get16(answer + 6) == 1 && is_right_record(rules, question, answer + end, size - end));
+           (bench_get16(answer + 6) == 1 &&
+            is_right_record(rules, slot->name, question, answer + end, size - end));
 }
 
 void exchange_hear(struct exchange *exchange, const uint8_t *answer, size_t size, uint64_t now)

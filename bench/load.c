@@ -21,8 +21,9 @@ enum {
     EVENTS = 256,
     INPUT_SIZE = 16384,
     OUTPUT_SIZE = 16384,
-    TCP_TURN = 64,                           /* queries in one write */
-    EXPIRE_EVERY = 10 * BENCH_MILLISECOND,   /* how often what is lost is looked for */
+    TCP_TURN = 64,                         /* queries in one write */
+    EXPIRE_EVERY = 10 * BENCH_MILLISECOND, /* how often what is lost is looked for */
+    RING_TOTAL = 1 << 14, /* of all clients together: what is lost shall not hold up what comes after it */
     CLOSED_LOOP_WAIT = 5 * BENCH_MILLISECOND /* the longest sleep while answers are outstanding */
 };
 
@@ -34,9 +35,10 @@ struct client {
 };
 
 struct wishes {
-    double port, sockets, outstanding, rate, seconds, warmup, timeout, set, exponent, age, process, burst;
+    double port, sockets, outstanding, rate, seconds, warmup, timeout, set, exponent, flood, first, age,
+        process, burst;
     const char *protocol, *run, *log;
-    bool echo;
+    bool fill, echo;
 };
 
 struct load {
@@ -46,12 +48,13 @@ struct load {
     uint8_t *inputs; /* INPUT_SIZE for each client */
     struct sockaddr_in server;
     int events;
-    bool tcp;
+    bool tcp, filling;
     uint32_t count, share; /* clients, and the most outstanding for each */
     uint32_t turn;         /* whose turn it is at a steady rate */
     uint64_t planned;      /* queries at a steady rate so far */
     uint64_t expire_at;
     uint64_t closed;
+    uint64_t filled; /* names of the set that were answered once before all else */
     struct bench_batch batch;
 };
 
@@ -179,16 +182,24 @@ static void client_receive(struct load *load, struct client *client)
     }
 }
 
+/* What is missing to the client's share, and while the set is asked for in a row no more than is left of it.
+ */
+static uint32_t missing(const struct load *load, const struct client *client)
+{
+    uint32_t outstanding = client->exchange.outstanding;
+    uint32_t missing = outstanding < load->share ? load->share - outstanding : 0;
+    uint32_t left = load->rules.names.to_fill;
+    return load->filling && left < missing ? left : missing;
+}
+
 /* Until the client has its share of queries outstanding. */
 static void top_up(struct load *load, struct client *client)
 {
     uint32_t before;
     do {
         before = client->exchange.outstanding;
-        if (before < load->share) {
-            client_send(load, client, load->share - before, bench_now());
-        }
-    } while (client->exchange.outstanding > before && client->exchange.outstanding < load->share);
+        client_send(load, client, missing(load, client), bench_now());
+    } while (client->exchange.outstanding > before && missing(load, client) > 0);
 }
 
 /* ---- the loop ---- */
@@ -249,17 +260,22 @@ static void run_steady(struct load *load, uint64_t end)
     }
 }
 
+static void turn_closed(struct load *load, uint64_t now)
+{
+    turn(load, CLOSED_LOOP_WAIT, true);
+    expire_all(load, now, false);
+    for (uint32_t i = 0; i < load->count; i++) {
+        if (load->clients[i].exchange.outstanding == 0) {
+            top_up(load, &load->clients[i]);
+        }
+    }
+}
+
 static void run_closed(struct load *load, uint64_t end)
 {
     uint64_t now;
     while ((now = bench_now()) < end) {
-        turn(load, CLOSED_LOOP_WAIT, true);
-        expire_all(load, now, false);
-        for (uint32_t i = 0; i < load->count; i++) {
-            if (load->clients[i].exchange.outstanding == 0) {
-                top_up(load, &load->clients[i]);
-            }
-        }
+        turn_closed(load, now);
     }
 }
 
@@ -292,6 +308,20 @@ static void collect_rest(struct load *load)
     expire_all(load, now, true);
 }
 
+/* The whole set in a row, before anything counts. */
+static void run_fill(struct load *load)
+{
+    names_fill(&load->rules.names);
+    load->filling = true;
+    while (load->rules.names.to_fill > 0) {
+        turn_closed(load, bench_now());
+    }
+    collect_rest(load);
+    load->filling = false;
+    load->filled = load->rules.tally.answered - load->rules.tally.failed;
+    exchange_restart(&load->rules);
+}
+
 /* All at once on the first socket, then only listen. */
 static void run_burst(struct load *load)
 {
@@ -308,7 +338,7 @@ static void run_burst(struct load *load)
 /* ---- measuring ---- */
 
 struct measured {
-    uint64_t nanoseconds, processor_time, answered;
+    uint64_t nanoseconds, processor_time, answered, asked, from_set;
 };
 
 static void measure(struct load *load, struct measured *measured)
@@ -316,12 +346,17 @@ static void measure(struct load *load, struct measured *measured)
     const struct wishes *wishes = &load->wishes;
     run_until(load, load->rules.begun + (uint64_t)(wishes->warmup * BENCH_SECOND));
     exchange_restart(&load->rules);
+    const struct names *names = &load->rules.names;
+    measured->asked = names->asked;
+    measured->from_set = names->from_set;
     uint64_t used = processes_time((long)wishes->process);
     uint64_t begin = bench_now();
     run_until(load, begin + (uint64_t)(wishes->seconds * BENCH_SECOND));
     measured->nanoseconds = bench_now() - begin;
     measured->answered = load->rules.tally.answered;
     measured->processor_time = processes_time((long)wishes->process) - used;
+    measured->asked = names->asked - measured->asked;
+    measured->from_set = names->from_set - measured->from_set;
     collect_rest(load);
 }
 
@@ -334,6 +369,8 @@ static void report(const struct load *load, const struct measured *measured)
            ", \"failed\": %" PRIu64 ", \"unexpected\": %" PRIu64 ", \"closed\": %" PRIu64 ", ",
            tally->sent, tally->answered, tally->lost, tally->wrong, tally->failed, tally->unexpected,
            load->closed);
+    printf("\"filled\": %" PRIu64 ", \"asked\": %" PRIu64 ", \"from_set\": %" PRIu64 ", ", load->filled,
+           measured->asked, measured->from_set);
     printf("\"begun\": %.6f, ", (double)load->rules.begun / BENCH_SECOND);
     printf("\"qps\": %.1f, \"cpu_us\": %.3f, ", seconds > 0 ? (double)measured->answered / seconds : 0,
            (double)measured->processor_time / 1e3 / answered);
@@ -358,6 +395,9 @@ static void read_wishes(struct wishes *wishes, int argc, char **argv)
                                            {.name = "run", .text = &wishes->run},
                                            {.name = "set", .number = &wishes->set},
                                            {.name = "zipf", .number = &wishes->exponent},
+                                           {.name = "fill", .flag = &wishes->fill},
+                                           {.name = "flood", .number = &wishes->flood},
+                                           {.name = "first", .number = &wishes->first},
                                            {.name = "age", .number = &wishes->age},
                                            {.name = "process", .number = &wishes->process},
                                            {.name = "log", .text = &wishes->log},
@@ -379,12 +419,17 @@ static void open_load(struct load *load)
     if (load->clients == NULL || load->inputs == NULL) {
         bench_fail("memory");
     }
-    names_open(&load->rules.names, wishes->run, (uint32_t)wishes->set, wishes->exponent);
+    names_open(&load->rules.names, &(struct names_wish){.run = wishes->run,
+                                                        .set = (uint32_t)wishes->set,
+                                                        .exponent = wishes->exponent,
+                                                        .flood = (uint32_t)wishes->flood,
+                                                        .first = (uint32_t)wishes->first});
     load->rules.timeout = (uint64_t)(wishes->timeout * BENCH_SECOND);
     load->rules.most_age = (uint32_t)wishes->age;
     load->rules.echo = wishes->echo;
     load->rules.log = wishes->log != NULL ? fopen(wishes->log, "we") : NULL;
-    uint32_t most = is_steady(load) || wishes->burst > 0 ? UINT16_MAX : load->share;
+    uint32_t roomy = load->share > RING_TOTAL / load->count ? load->share : RING_TOTAL / load->count;
+    uint32_t most = is_steady(load) || wishes->burst > 0 ? UINT16_MAX : roomy;
     bench_batch_prepare(&load->batch, false);
     for (uint32_t i = 0; i < load->count; i++) {
         exchange_open(&load->clients[i].exchange, &load->rules, most);
@@ -407,6 +452,9 @@ int main(int argc, char **argv)
     read_wishes(&load.wishes, argc, argv);
     (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     open_load(&load);
+    if (load.wishes.fill) {
+        run_fill(&load);
+    }
     load.rules.begun = bench_now();
     if (load.wishes.burst > 0) {
         run_burst(&load);

@@ -218,8 +218,9 @@ class Load:
 
     def __init__(self, bench, program, **options):
         options = {"port": program.port, "process": program.process.pid, "run": f"r{random.randrange(10 ** 9)}",
-                   **options}
-        words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+                   **({} if program.peer.asks else {"echo": True}), **options}
+        words = [f"--{name}" for name, value in options.items() if value is True]
+        words += [str(word) for name, value in options.items() if value is not True for word in (f"--{name}", value)]
         self.process = start([f"{bench.build}/bench/load", *words], {BENCH_CORE}, stdout=subprocess.PIPE, text=True)
 
     def result(self, failures_allowed=False):
@@ -231,6 +232,6 @@ class Load:
             raise Failed(f"void: {seen['wrong']} wrong answers, {seen['unexpected']} that nobody waited for")
         if seen["failed"] > 0 and not failures_allowed:
             raise Failed(f"void: {seen['failed']} of {seen['answered']} answers were failures")
-        if seen["answered"] == 0:
+        if seen["answered"] == 0 and seen["filled"] == 0:
             raise Failed("no answer at all")
         return seen

@@ -1,6 +1,7 @@
 /*
- * See names.h. The order of a set is drawn at start from a generator with a fixed seed: every program is
- * asked the same names in the same order, and drawing costs nothing while measuring.
+ * See names.h. The order of a set is drawn at start from a generator with a fixed seed, and its addresses are
+ * worked out: every program is asked the same names in the same order, and that costs nothing while
+ * measuring.
  */
 #include "names.h"
 
@@ -45,43 +46,75 @@ static uint32_t find(const double *sums, uint32_t count, double wanted)
     return low;
 }
 
-static void draw_sequence(struct names *names, double exponent)
+static void draw_sequence(struct names *names)
 {
-    double *sums = calloc(names->set, sizeof *sums);
+    uint32_t set = names->wish.set;
+    double *sums = calloc(set, sizeof *sums);
     names->sequence = calloc(NAMES_SEQUENCE, sizeof *names->sequence);
     if (sums == NULL || names->sequence == NULL) {
         bench_fail("memory");
     }
     double sum = 0;
-    for (uint32_t i = 0; i < names->set; i++) {
-        sum += pow(i + 1.0, -exponent);
+    for (uint32_t i = 0; i < set; i++) {
+        sum += pow(i + 1.0, -names->wish.exponent);
         sums[i] = sum;
     }
     uint64_t state = 88172645463325252U;
     for (size_t i = 0; i < NAMES_SEQUENCE; i++) {
-        names->sequence[i] = find(sums, names->set, draw(&state) * sum);
+        names->sequence[i] = find(sums, set, draw(&state) * sum);
     }
     free(sums);
 }
 
-void names_open(struct names *names, const char *run, uint32_t set, double exponent)
+static void work_out_addresses(struct names *names)
 {
-    *names = (struct names){.set = set};
+    names->addresses = calloc(names->wish.set, sizeof *names->addresses);
+    if (names->addresses == NULL) {
+        bench_fail("memory");
+    }
+    uint8_t name[sizeof names->pattern];
+    for (uint32_t i = 0; i < names->wish.set; i++) {
+        names_write(names, i, name);
+        names->addresses[i] = bench_name_address(name, names->size);
+    }
+}
+
+void names_open(struct names *names, const struct names_wish *wish)
+{
+    *names = (struct names){.wish = *wish};
     char digits[NAMES_DIGITS + 2] = "n00000000";
     size_t size = put_label(names->pattern, digits);
-    size += put_label(names->pattern + size, run);
+    size += put_label(names->pattern + size, wish->run);
     size += put_label(names->pattern + size, "bench");
     size += put_label(names->pattern + size, "example");
     names->size = size + 1;
-    if (set > 0) {
-        draw_sequence(names, exponent);
+    if (wish->set > 0) {
+        draw_sequence(names);
+        work_out_addresses(names);
     }
+}
+
+void names_fill(struct names *names)
+{
+    names->to_fill = names->wish.set;
 }
 
 uint32_t names_next(struct names *names)
 {
+    const struct names_wish *wish = &names->wish;
+    if (names->to_fill > 0) {
+        return wish->set - names->to_fill--;
+    }
     uint64_t number = names->asked++;
-    return names->set > 0 ? names->sequence[number % NAMES_SEQUENCE] : (uint32_t)(number % 100000000);
+    if (wish->set == 0 || number % (wish->flood + 1) != 0) {
+        return (uint32_t)((wish->set + wish->first + number) % NAMES_MOST);
+    }
+    return names->sequence[names->from_set++ % NAMES_SEQUENCE];
+}
+
+uint32_t names_address(const struct names *names, uint32_t number, const uint8_t *name)
+{
+    return number < names->wish.set ? names->addresses[number] : bench_name_address(name, names->size);
 }
 
 void names_write(const struct names *names, uint32_t number, uint8_t *name)

@@ -9,7 +9,7 @@ import statistics
 import plot
 import scenarios
 
-US, LIMIT = "dnseal", "relay"
+US = "dnseal"
 
 
 def median(entries, metric):
@@ -51,7 +51,7 @@ class Run:
     def best_peer(self, scenario, bar):
         """By its median."""
         others = {name: median(entries, bar.metric) for name, entries in self.results[scenario.identity].items()
-                  if name not in (US, LIMIT)}
+                  if name not in (US, scenario.limit)}
         others = {name: value for name, value in others.items() if value}
         if not others:
             return None
@@ -70,8 +70,8 @@ class Run:
         if not bar.against:
             return median(self.results[scenario.identity][US], bar.metric), unit
         if bar.against == "limit difference":
-            return self.compared(scenario, bar.metric, LIMIT, operator.sub), f"{unit}: more than {LIMIT}"
-        other = LIMIT if bar.against == "limit" else self.best_peer(scenario, bar)
+            return self.compared(scenario, bar.metric, scenario.limit, operator.sub), f"{unit}: more than {scenario.limit}"
+        other = scenario.limit if bar.against == "limit" else self.best_peer(scenario, bar)
         return self.compared(scenario, bar.metric, other, operator.truediv), f"{unit}: ratio to {other or 'no peer'}"
 
     @staticmethod
@@ -128,18 +128,22 @@ class Run:
             f"- Machine: {processor()}, {os.cpu_count()} cores, Linux {platform.release()}, {system()}",
             f"- Versions: {versions}",
             "- Setting: the program on core 0 with one worker, generator and server on core 1, a network namespace "
-            "with loopback alone, strict TLS, no query log. The limit is `bench/relay.c`: one connection, all queries "
-            "of a turn in one record, no checks but the certificate's.",
+            "with loopback alone, strict TLS, no query log. The limit of misses is `bench/relay.c`: one connection, all "
+            "queries of a turn in one record, no checks but the certificate's; that of hits is `bench/echo.c`, which sends "
+            "every query back with one bit flipped.",
             "- Every program was first shown to refuse a wrong name, an expired and an unknown certificate. A round "
             "with one wrong answer (id, question, rcode, address, TTL) is void; – stands where no round gave a number.",
             "- `PE2` adds up what every process has resident, so pages that two processes share count twice; proportional "
             "counts each page once, and those shared with other programs in part.",
+            "- Hits: names are asked once before anything counts, and a round in which fewer than 99 % of the questions were "
+            "answered without the server is void. What an entry costs is proportional memory, so the cache that processes "
+            "share counts once.",
             ""]
 
     def bars(self):
         return ["## Bars", "",
-                "A ratio is the median of the ratios of each round: to the limit (the relay) or to the peer with the "
-                "best median. The rest are the values themselves. `PB` and its relatives are misses: every name is new.",
+                "A ratio is the median of the ratios of each round: to the limit (relay or echo) or to the peer with the "
+                "best median. The rest are the values themselves. `PB` and its relatives are misses: every name is new; `PA` and its relatives are hits.",
                 "", *self.verdicts(), ""]
 
     def plots(self, directory):

@@ -72,10 +72,10 @@ def go_inside():
 def choose_peers(arguments):
     chosen = peers.known(arguments.build)
     if arguments.peers is not None:
-        wanted = ["dnseal", "relay", *filter(None, arguments.peers.split(","))]
+        wanted = [*peers.always(chosen), *filter(None, arguments.peers.split(","))]
         unknown = [name for name in wanted if name not in chosen]
         if unknown:
-            sys.exit(f"bench: no peer {unknown[0]}; there are {', '.join(list(chosen)[2:])}")
+            sys.exit(f"bench: no peer {unknown[0]}; there are {', '.join(name for name in chosen if name not in peers.always(chosen))}")
         chosen = {name: chosen[name] for name in wanted}
     for name in [name for name, peer in chosen.items() if not peer.installed()]:
         tell(f"bench: {name} is not installed and left out; ./dev bench --install brings it")
@@ -104,8 +104,10 @@ def check_identities(bench, chosen):
     """Only who refuses all bad certificates takes part."""
     strict = []
     for peer in chosen:
-        faults = [found for found in (fault(bench, peer, bad) for bad in certificates.BAD) if found]
-        if faults:
+        faults = [found for found in (fault(bench, peer, bad) for bad in certificates.BAD) if found] if peer.asks else []
+        if not peer.asks:
+            strict.append(peer)
+        elif faults:
             tell(f"bench: {peer.name} is void: {'; '.join(faults)}")
         else:
             tell(f"bench: {peer.name} refuses a wrong name, an expired and an unknown certificate")
@@ -118,11 +120,11 @@ def check_identities(bench, chosen):
 # ---- measuring ----
 
 def takes_part(scenario, peer):
-    if peer.name == "dnseal":
+    if peer.name == report.US:
         return True
-    if peer.name == "relay":
-        return scenario.limit
-    return scenario.peers and (peer.streams or not scenario.streams)
+    if peer.limit:
+        return peer.name == scenario.limit
+    return scenario.peers and (peer.streams or not scenario.streams) and (peer.cache > 0 or not scenario.hits)
 
 
 def measure_round(bench, scenario, chosen, results):

@@ -3,14 +3,19 @@ all of them beside one another (`joint`, where most of the time is waiting). Bot
 import contextlib
 import dataclasses
 import pathlib
+import random
 import signal
 import tempfile
 import time
 import typing
 
 from machine import Failed, Load, Program, Server, ask, memory, road, switches
+from peers import MIB
 
 ROUND_TRIP = 20  # milliseconds
+ROOMY, ENOUGH, SMALL = 256 * MIB, 1024, 4 * MIB  # caches: for Zipf's names, for each name, for a flood
+ENTRIES = (100000, 1000000)
+HOT, FLOODS = 1000, (1, 4)
 RATE_OUTAGE, OUTAGE, DEADLINE = 200, 5, 4.6
 IDLE_LIMITS = (2, 10, 30)
 IDLE_TIMES = 3  # how often the server's patience is tried: the last time counts as learned
@@ -34,9 +39,10 @@ class Scenario:
     bars: tuple = ()
     joint: bool = False
     once: bool = False     # too long for every round
-    limit: bool = True     # the relay takes part
+    limit: str = "relay"   # the program that is the limit; empty: none
     peers: bool = True     # the peers take part
     streams: bool = False  # only who serves TCP takes part
+    hits: bool = False     # only who has a cache takes part
 
 
 # ---- misses ----
@@ -85,8 +91,8 @@ def measure_thousand_clients(bench, peer):
 
 
 def measure_workers(bench, peer):
-    one = loaded(bench, peer, outstanding=100)
-    two = loaded(bench, peer, words={"WORKERS": 2}, outstanding=100)
+    one = loaded(bench, peer, outstanding=100, sockets=32)
+    two = loaded(bench, peer, words={"WORKERS": 2}, outstanding=200, sockets=64)
     return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"]}
 
 
@@ -99,6 +105,89 @@ def measure_bursts(bench, peer):
             lost[f"failed_{size}"] = seen["failed"]
             time.sleep(0.2)
     return lost
+
+
+# ---- hits ----
+
+def measure_hits(bench, peer, count, words=None, **options):
+    """Names of a set that were all asked before; what the server is asked shows that they were kept."""
+    with Server(bench) as server, Program(peer, bench, **(words or {})) as program:
+        program.settle()
+        before = server.counters()["queries"]
+        seen = Load(bench, program, **{"set": count, "fill": True, "age": 60, "outstanding": 200, "warmup": 0.3,
+                                       "timeout": 0.2, "seconds": bench.seconds, **options}).result()
+        misses = server.counters()["queries"] - before - count
+    if misses > 0.01 * seen["answered"]:
+        raise Failed(f"void: {misses} of {seen['answered']} questions were no hits")
+    return {**seen, "core": seen["qps"] * seen["cpu_us"] / 1e4, "spread": seen["p99_us"] / seen["p50_us"]}
+
+
+def measure_thousand_names(bench, peer):
+    return measure_hits(bench, peer, 1000)
+
+
+def measure_zipf(bench, peer):
+    return measure_hits(bench, peer, 100000, {"CACHE": ROOMY}, zipf=1)
+
+
+def measure_one_stream(bench, peer):
+    return measure_hits(bench, peer, 1000, protocol="tcp", sockets=1)
+
+
+def measure_hundred_streams(bench, peer):
+    return measure_hits(bench, peer, 1000, protocol="tcp", sockets=100, outstanding=400)
+
+
+def measure_thousand_streams(bench, peer):
+    return measure_hits(bench, peer, 1000, protocol="tcp", sockets=1000, outstanding=1000)
+
+
+def measure_hit_workers(bench, peer):
+    """As many queries for each worker, on so many sockets that each has its half of them."""
+    one = measure_hits(bench, peer, 1000, sockets=32)
+    two = measure_hits(bench, peer, 1000, {"WORKERS": 2}, sockets=64, outstanding=400)
+    return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"]}
+
+
+def kept_share(bench, server, program, **options):
+    """Of names that were asked before, those that the server is not asked for again."""
+    before = server.counters()["queries"]
+    asked = Load(bench, program, age=300, **options).result()["asked"]
+    return 1 - (server.counters()["queries"] - before) / asked
+
+
+def measure_entries(bench, peer):
+    """Memory before and after a set was asked, for each name that is found again in a sample."""
+    numbers = {}
+    for count in ENTRIES:
+        run = f"r{random.randrange(10 ** 9)}"
+        with Server(bench) as server, Program(peer, bench, CACHE=count * ENOUGH) as program:
+            program.settle()
+            empty = memory(program.process.pid)["Pss"]
+            Load(bench, program, run=run, set=count, fill=True, seconds=0, timeout=3, age=300).result(True)
+            used = memory(program.process.pid)["Pss"] - empty
+            kept = kept_share(bench, server, program, run=run, set=count, seconds=0.2)
+            numbers[f"bytes_{count}"] = used * (1 << 20) / (count * kept)
+            numbers[f"kept_{count}"] = 100 * kept
+    return numbers
+
+
+def measure_flood(bench, peer):
+    """The share of questions for the hot names that is answered from the cache, when their share no longer moves."""
+    numbers = {}
+    for flood in FLOODS:
+        run = f"r{random.randrange(10 ** 9)}"
+        hot = {"run": run, "set": HOT, "zipf": 1, "flood": flood, "age": 60}
+        with Server(bench) as server, Program(peer, bench, CACHE=SMALL) as program:
+            program.settle()
+            Load(bench, program, seconds=2).result()
+            Load(bench, program, seconds=2, **hot).result()
+            before = server.counters()["queries"]
+            seen = Load(bench, program, seconds=2, first=50000000, **hot).result()
+            misses = server.counters()["queries"] - before - (seen["asked"] - seen["from_set"])
+            numbers[f"hits_{flood}"] = 100 * (1 - misses / seen["from_set"])
+            numbers[f"flood_{flood}"] = seen["asked"] - seen["from_set"]
+    return numbers
 
 
 # ---- far servers ----
@@ -245,8 +334,14 @@ def measure_outage(bench, peers):
 
 
 MISS = {"qps": "q/s", "cpu_us": "µs of CPU a query", "p50_us": "µs, p50", "p99_us": "µs, p99"}
+HIT = {**MISS, "core": "% of its core"}
+WORKERS = {"one_us": "µs of CPU a query, one", "two_us": "µs of CPU a query, two", "ratio": "two / one"}
 
 ALL = (
+    Scenario("PA", "UDP hits at saturation, 1,000 names", HIT, measure_thousand_names,
+             (Bar("qps", "limit", True, 0.80, 0.90), Bar("qps", "best peer", True, 1)), limit="echo", hits=True),
+    Scenario("PA2", "UDP hits at saturation, 100,000 names by Zipf's law", HIT, measure_zipf,
+             (Bar("qps", "limit", True, 0.72, 0.85), Bar("qps", "best peer", True, 1)), limit="echo", hits=True),
     Scenario("PB", "UDP misses at saturation, 100 outstanding", MISS, measure_saturated,
              (Bar("qps", "limit", True, 0.50, 0.70), Bar("qps", "best peer", True, 2.5))),
     Scenario("PB20", "UDP misses, 20 outstanding", MISS, measure_twenty, (Bar("qps", "limit", True, 0.63, 0.80),)),
@@ -268,7 +363,11 @@ ALL = (
               "failures": "failures"}, measure_idle_close,
              (*(Bar(f"before_{limit}", "", False, 3.2 * ROUND_TRIP) for limit in IDLE_LIMITS),
               *(Bar(f"learned_{limit}", "", False, ROUND_TRIP + 5) for limit in IDLE_LIMITS),
-              Bar("failures", "", False, 0)), joint=True, once=True, limit=False),
+              Bar("failures", "", False, 0)), joint=True, once=True, limit=""),
+    Scenario("PE", "memory for a kept answer: one address, a name of 36 bytes",
+             {**{f"bytes_{count}": f"bytes, {count:,} names" for count in ENTRIES},
+              **{f"kept_{count}": f"% kept of {count:,}" for count in ENTRIES}}, measure_entries,
+             tuple(Bar(f"bytes_{count}", "", False, 130, 100) for count in ENTRIES), once=True, limit="", hits=True),
     Scenario("PE2", "memory after the first answer, all processes, one worker",
              {"rss": "MB resident", "pss": "MB proportional", "rss_bundle": "MB resident, Debian's authorities",
               "pss_bundle": "MB proportional, Debian's authorities", "more": "MB more"}, measure_memory,
@@ -280,7 +379,7 @@ ALL = (
               "saved": "% of the outage's queries answered well", "failed_after": "failed afterwards"},
              measure_outage,
              (Bar("back", "", False, 300), Bar("unanswered", "", False, 0), Bar("failed_after", "", False, 0)),
-             joint=True, limit=False),
+             joint=True, limit=""),
     Scenario("PH", "wake-ups at rest, after the time for which a connection is kept ready", {"wakeups": "a second"},
              measure_rest, (Bar("wakeups", "", False, 0),), joint=True, once=True),
     Scenario("PL", "a burst of queries on a fresh socket",
@@ -288,8 +387,19 @@ ALL = (
               "failed_5000": "failed of 5,000"}, measure_bursts,
              (Bar("lost_500", "", False, 0), Bar("failed_500", "", False, 0), Bar("lost_5000", "", False, 0))),
     Scenario("PF", "1,000 TCP clients, one miss each", {**MISS, "spread": "p99 / p50"}, measure_thousand_clients,
-             (Bar("spread", "", False, 2),), limit=False, streams=True),
-    Scenario("PW", "two workers against one, misses at saturation",
-             {"one_us": "µs of CPU a query, one", "two_us": "µs of CPU a query, two", "ratio": "two / one"},
-             measure_workers, (Bar("ratio", "", False, 1.1, 1.0),), limit=False, peers=False),
+             (Bar("spread", "", False, 2),), limit="", streams=True),
+    Scenario("PF1", "TCP hits, one connection, 200 outstanding", HIT, measure_one_stream,
+             (Bar("qps", "limit", True, 0.25, 0.5),), limit="echo", streams=True, hits=True),
+    Scenario("PF2", "TCP hits, 100 connections, four outstanding on each", HIT, measure_hundred_streams,
+             (Bar("qps", "limit", True, 0.5, 0.7),), limit="echo", streams=True, hits=True),
+    Scenario("PF3", "TCP hits, 1,000 connections, one outstanding on each", {**HIT, "spread": "p99 / p50"},
+             measure_thousand_streams, (Bar("qps", "limit", True, 0.85, 0.94), Bar("spread", "", False, 2)), limit="echo",
+             streams=True, hits=True),
+    Scenario("PR", f"hits of {HOT:,} names by Zipf's law while new names flood a cache of 4 MiB",
+             {**{f"hits_{flood}": f"% hits, {flood} new for each" for flood in FLOODS},
+              **{f"flood_{flood}": f"new names, {flood} for each" for flood in FLOODS}}, measure_flood,
+             tuple(Bar(f"hits_{flood}", "best peer", True, 1) for flood in FLOODS), once=True, limit="", hits=True),
+    Scenario("PWH", "two workers against one, hits at saturation", WORKERS, measure_hit_workers,
+             (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
+    Scenario("PW", "two workers against one, misses at saturation", WORKERS, measure_workers, (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
 )
