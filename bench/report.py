@@ -80,7 +80,7 @@ class Run:
             return "not measured"
         def reaches(goal):
             return goal is not None and (value >= goal if bar.least else value <= goal)
-        if bar.against == "limit" and reaches(1):
+        if bar.against == "limit" and (value > 1 if bar.least else value < 1):
             return "met; beyond the limit, so this machine had other work"
         if reaches(bar.further):
             return "met, and the further goal"

@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -159,6 +160,7 @@ def measure(bench, arguments, chosen):
 def main():
     arguments = read_arguments()
     go_inside()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended before its time"))  # with all that it started
     os.sched_setaffinity(0, {machine.BENCH_CORE})
     chosen = choose_peers(arguments)
     directory = tempfile.mkdtemp(prefix="dnseal-bench-")
