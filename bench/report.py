@@ -70,7 +70,8 @@ class Run:
         if not bar.against:
             return median(self.results[scenario.identity][US], bar.metric), unit
         if bar.against == "limit difference":
-            return self.compared(scenario, bar.metric, scenario.limit, operator.sub), f"{unit}: more than {scenario.limit}"
+            value = self.compared(scenario, bar.metric, scenario.limit, operator.sub)
+            return value, f"{unit}: more than {scenario.limit}"
         other = scenario.limit if bar.against == "limit" else self.best_peer(scenario, bar)
         return self.compared(scenario, bar.metric, other, operator.truediv), f"{unit}: ratio to {other or 'no peer'}"
 

@@ -76,7 +76,8 @@ def choose_peers(arguments):
         wanted = [*peers.always(chosen), *filter(None, arguments.peers.split(","))]
         unknown = [name for name in wanted if name not in chosen]
         if unknown:
-            sys.exit(f"bench: no peer {unknown[0]}; there are {', '.join(name for name in chosen if name not in peers.always(chosen))}")
+            there = ", ".join(name for name in chosen if name not in peers.always(chosen))
+            sys.exit(f"bench: no peer {unknown[0]}; there are {there}")
         chosen = {name: chosen[name] for name in wanted}
     for name in [name for name, peer in chosen.items() if not peer.installed()]:
         tell(f"bench: {name} is not installed and left out; ./dev bench --install brings it")
@@ -105,7 +106,7 @@ def check_identities(bench, chosen):
     """Only who refuses all bad certificates takes part."""
     strict = []
     for peer in chosen:
-        faults = [found for found in (fault(bench, peer, bad) for bad in certificates.BAD) if found] if peer.asks else []
+        faults = [found for found in (fault(bench, peer, bad) for bad in certificates.BAD if peer.asks) if found]
         if not peer.asks:
             strict.append(peer)
         elif faults:
