@@ -20,6 +20,7 @@
 
 enum {
     CACHE_KEY_MAX = 272,
+    CACHE_KEY_TAIL = 3, /* keys that differ in their last bytes alone lie side by side */
     CACHE_VALUE_MAX =
         65535, /* fits into a cache of any size: an entry takes a quarter of a part's log at most */
     CACHE_SIZE_LEAST = 1024 * 1024, /* of the whole mapping */

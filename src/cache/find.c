@@ -74,7 +74,7 @@ static int look_into(const struct search *search, struct cache_bucket *bucket, s
 int cache_find(const struct cache *cache, struct span key, uint8_t *out, size_t capacity,
                struct cache_found *found)
 {
-    uint64_t hash = hash_bytes(&cache->head->key, key);
+    uint64_t hash = cache_hash(cache->head, key);
     struct search search = {.view = cache_view_of(cache->head, cache_part_number(cache->head, hash)),
                             .key = key,
                             .tag = cache_slot_tag(hash),

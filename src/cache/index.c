@@ -42,7 +42,7 @@ static uint64_t hash_at(const struct cache_view *view, uint32_t place)
         return 0;
     }
     cache_entry_copy(&view->log[place], CACHE_ENTRY_HEAD, key, entry.key_size);
-    return hash_bytes(&view->head->key, span_of(key, entry.key_size));
+    return cache_hash(view->head, span_of(key, entry.key_size));
 }
 
 cache_word *cache_index_owner(const struct cache_view *view, uint32_t place)

@@ -72,7 +72,7 @@ static void store(const struct cache_view *view, const struct storing *new)
 bool cache_store(struct cache *cache, struct span key, struct span value, const struct cache_life *life)
 {
     assert(key.size <= CACHE_KEY_MAX && life->stored_at < CACHE_TIME_END);
-    uint64_t hash = hash_bytes(&cache->head->key, key);
+    uint64_t hash = cache_hash(cache->head, key);
     uint32_t number = cache_part_number(cache->head, hash);
     struct cache_view view;
     if (value.size > CACHE_VALUE_MAX || !cache_part_enter(cache, number, &view)) {
@@ -89,7 +89,7 @@ bool cache_store(struct cache *cache, struct span key, struct span value, const 
 
 bool cache_claim(struct cache *cache, struct span key, uint64_t now, uint64_t until)
 {
-    uint64_t hash = hash_bytes(&cache->head->key, key);
+    uint64_t hash = cache_hash(cache->head, key);
     struct cache_view view;
     if (!cache_part_enter(cache, cache_part_number(cache->head, hash), &view)) {
         return false;
@@ -112,7 +112,7 @@ bool cache_claim(struct cache *cache, struct span key, uint64_t now, uint64_t un
 
 bool cache_remove(struct cache *cache, struct span key)
 {
-    uint64_t hash = hash_bytes(&cache->head->key, key);
+    uint64_t hash = cache_hash(cache->head, key);
     struct cache_view view;
     if (!cache_part_enter(cache, cache_part_number(cache->head, hash), &view)) {
         return false;

@@ -46,7 +46,7 @@ static bool forget(const struct tour *tour, struct span key)
     if (!enter(tour, &view)) {
         return false;
     }
-    cache_word *slot = cache_index_find(&view, hash_bytes(&view.head->key, key), key);
+    cache_word *slot = cache_index_find(&view, cache_hash(view.head, key), key);
     if (slot != NULL) {
         cache_index_forget(&view, slot);
     }

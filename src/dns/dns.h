@@ -296,11 +296,12 @@ enum dns_key_kind {
 
 struct dns_key_form {
     enum dns_key_kind kind;
-    uint8_t group; /* whom we ask */
+    uint8_t group; /* whom we ask, DNS_KEY_GROUP_MAX at most */
     bool dnssec_ok, cd;
 };
 
-enum { DNS_KEY_MAX = 2 + 4 + DNS_NAME_MAX };
+/* The last bytes of a key are all in which the keys of one name, class and group differ. */
+enum { DNS_KEY_TAIL = 3, DNS_KEY_GROUP_MAX = 127, DNS_KEY_MAX = DNS_NAME_MAX + 1 + 2 + DNS_KEY_TAIL };
 
 /* Writes the key of a question (name, type, class); returns its size. Two questions have the same key where
  * they have kind, group, DO, CD, class, the name without regard to case and, but for DNS_KEY_NAME, the type
@@ -312,7 +313,7 @@ int dns_key_name(struct span key, struct span *name);
 
 /* The number of the form that keys and stored answers have, for whoever keeps them longer than a program
  * runs. It is raised with every change of their bytes, or of what an entry's note means. */
-enum { DNS_STORED_FORM = 1 };
+enum { DNS_STORED_FORM = 2 };
 
 /* ---- frames (frame.c) ---- */
 

@@ -6,13 +6,25 @@
 #include "base/error.h"
 #include "base/list.h"
 
+/* Four side by side each. */
 struct span cache_model_key(uint32_t number, uint8_t out[CACHE_KEY_MAX])
 {
-    size_t size = number == 0 ? 0 : 2 + (number * 37) % (CACHE_KEY_MAX - 1);
+    size_t size = number == 0 ? 0 : 2 + (number / 4 * 37) % (CACHE_KEY_MAX - 1 - CACHE_KEY_TAIL);
     for (size_t i = 0; i < size; i++) {
-        out[i] = (uint8_t)(i < 2 ? number >> 8 * i : i);
+        out[i] = (uint8_t)(i < 2 ? number / 4 >> 8 * i : i);
     }
-    return span_of(out, size);
+    memset(out + size, 0, CACHE_KEY_TAIL);
+    out[size + number % CACHE_KEY_TAIL] = number % 4;
+    return span_of(out, number == 0 ? 0 : size + CACHE_KEY_TAIL);
+}
+
+static uint32_t number_of(struct span key)
+{
+    if (key.size < 2 + CACHE_KEY_TAIL) {
+        return 0;
+    }
+    const uint8_t *tail = key.data + key.size - CACHE_KEY_TAIL;
+    return (key.data[0] | (uint32_t)key.data[1] << 8) * 4 + (tail[0] | tail[1] | tail[2]);
 }
 
 void cache_model_value(uint32_t number, uint32_t version, uint8_t *out, size_t size)
@@ -44,7 +56,7 @@ static bool has_life(const struct cache_life *a, const struct cache_life *b)
 static const char *check_shown(struct cache_model *model, struct span key, struct span value,
                                const struct cache_life *life)
 {
-    uint32_t number = key.size == 0 ? 0 : key.data[0] | (uint32_t)key.data[1] << 8;
+    uint32_t number = number_of(key);
     uint8_t own[CACHE_KEY_MAX];
     if (number >= MODEL_KEYS || !span_equal(key, cache_model_key(number, own))) {
         return "a key was shown that was never stored";
@@ -68,7 +80,7 @@ static bool visit(struct cache_visitor *visitor, struct span key, struct span va
         model->failure = failure;
         return true;
     }
-    uint32_t number = key.size == 0 ? 0 : key.data[0] | (uint32_t)key.data[1] << 8;
+    uint32_t number = number_of(key);
     bool is_kept = model->kept == 0 || number % model->kept != 0;
     model->entry[number].is_known = is_kept;
     return is_kept;

@@ -36,10 +36,10 @@ void test_flood_passes_by(void **state)
 
 static enum cache_queue queue_of(const struct cache *cache, uint32_t number)
 {
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     struct cache_view view = cache_view_of(cache->head, 0);
     struct span bytes = cache_test_key(number, key);
-    cache_word *slot = cache_index_find(&view, hash_bytes(&cache->head->key, bytes), bytes);
+    cache_word *slot = cache_index_find(&view, cache_hash(cache->head, bytes), bytes);
     assert_non_null(slot);
     return cache_ring_of(&view, cache_slot_place(cache_load(slot)));
 }

@@ -37,11 +37,11 @@ static void on_write(int number, siginfo_t *information, void *context)
 
 static void watch(struct cache *cache, uint32_t number)
 {
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     struct cache_view view = cache_view_of(cache->head, 0);
     struct span bytes = cache_test_key(number, key);
     struct sigaction action = {.sa_sigaction = on_write, .sa_flags = SA_SIGINFO};
-    watched.slot = cache_index_find(&view, hash_bytes(&cache->head->key, bytes), bytes);
+    watched.slot = cache_index_find(&view, cache_hash(cache->head, bytes), bytes);
     assert_non_null(watched.slot);
     watched.named = cache_load(watched.slot);
     uintptr_t entry = (uintptr_t)&view.log[cache_slot_place(watched.named)];
@@ -130,7 +130,7 @@ static void push_out(struct cache *cache)
 
 static void remove_it(struct cache *cache)
 {
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     assert_true(cache_remove(cache, cache_test_key(0, key)));
 }
 

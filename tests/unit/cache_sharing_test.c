@@ -52,7 +52,7 @@ static void storm_step(struct storm *storm, struct random *random)
 {
     /* Half of the steps belong to four keys. */
     uint32_t number = random_below(random, random_below(random, 2) == 0 ? 4 : STORM_KEYS);
-    uint8_t value[STORM_VALUE_MAX], key[4];
+    uint8_t value[STORM_VALUE_MAX], key[CACHE_TEST_KEY];
     struct cache_found found;
     struct cache_life life = {.stored_at = number, .note = (uint16_t)number};
     if (random_below(random, 3) == 0) {
@@ -105,7 +105,7 @@ void test_storm(void **state)
 static void *run_readers(void *argument)
 {
     struct storm *storm = argument;
-    uint8_t value[STORM_VALUE_MAX], key[4];
+    uint8_t value[STORM_VALUE_MAX], key[CACHE_TEST_KEY];
     struct cache_found found;
     for (uint32_t i = 0; storm->is_going_on; i = (i + 1) % MOVED_KEYS) {
         if (cache_find(&storm->cache, cache_test_key(i, key), value, sizeof value, &found) == 0) {
@@ -192,7 +192,7 @@ void test_writer_drops(void **state)
     struct cache_view view;
     struct cache_numbers numbers;
     struct cache_found found;
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     assert_true(cache_test_store(&cache, 1, span_text("one")));
     assert_true(cache_part_enter(&cache, 0, &view));
     assert_false(cache_test_store(&cache, 1, span_text("two")));
@@ -228,9 +228,9 @@ void test_dead_holder(void **state)
         struct cache_view view;
         cache.owner = TEST_OWNER + 1;
         cache_part_enter(&cache, 0, &view);
-        uint8_t bytes[4];
+        uint8_t bytes[CACHE_TEST_KEY];
         struct span key = cache_test_key(7, bytes);
-        const cache_word *slot = cache_index_find(&view, hash_bytes(&cache.head->key, key), key);
+        const cache_word *slot = cache_index_find(&view, cache_hash(cache.head, key), key);
         cache_put(&view.bucket[view.part->buckets].slot[7], cache_load(slot));
         raise(SIGKILL);
     }
@@ -322,7 +322,7 @@ struct claims {
 static void *run_claims(void *argument)
 {
     struct claims *claims = argument;
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     for (uint32_t round = 1; round <= CLAIM_ROUNDS; round++) {
         while (atomic_load(&claims->round) < round) {
             sched_yield();
@@ -339,7 +339,7 @@ void test_one_claims(void **state)
     (void)state;
     static struct claims claims;
     pthread_t threads[2];
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     struct cache_life life = {.stored_at = 0};
     claims.cache = cache_test_open(CACHE_SIZE_LEAST);
     assert_true(cache_store(&claims.cache, cache_test_key(1, key), span_text("value"), &life));

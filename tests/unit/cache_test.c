@@ -24,22 +24,23 @@ struct cache cache_test_open(size_t size)
     return cache;
 }
 
-struct span cache_test_key(uint32_t number, uint8_t out[4])
+struct span cache_test_key(uint32_t number, uint8_t out[CACHE_TEST_KEY])
 {
     bytes_put_u32(out, number);
-    return span_of(out, 4);
+    memset(out + 4, 0, CACHE_KEY_TAIL);
+    return span_of(out, CACHE_TEST_KEY);
 }
 
 bool cache_test_store(struct cache *cache, uint32_t number, struct span value)
 {
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     return cache_store(cache, cache_test_key(number, key), value, &cache_test_life);
 }
 
 int cache_test_find(const struct cache *cache, uint32_t number, struct cache_found *found)
 {
     static _Thread_local uint8_t out[CACHE_VALUE_MAX];
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     return cache_find(cache, cache_test_key(number, key), out, sizeof out, found);
 }
 
@@ -97,7 +98,7 @@ static void test_largest_life(void **state)
     struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
     struct cache_life life = {.stored_at = CACHE_TIME_END - 1, .fresh_for = UINT32_MAX, .note = UINT16_MAX};
     struct cache_found found;
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     assert_true(cache_store(&cache, cache_test_key(1, key), span_text("x"), &life));
     assert_int_equal(cache_test_find(&cache, 1, &found), 0);
     assert_true(found.life.stored_at == CACHE_TIME_END - 1);
@@ -148,12 +149,12 @@ static void test_full_key_compared(void **state)
     (void)state;
     struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
     struct cache_found found;
-    uint8_t one[4], two[4];
+    uint8_t one[CACHE_TEST_KEY], two[CACHE_TEST_KEY];
     struct span first = cache_test_key(1, one), second = cache_test_key(2, two);
     assert_true(cache_store(&cache, first, span_text("one"), &cache_test_life));
     /* Name the first one's entry where the second is looked for. */
     struct cache_view view = cache_view_of(cache.head, 0);
-    uint64_t hashes[] = {hash_bytes(&cache.head->key, first), hash_bytes(&cache.head->key, second)};
+    uint64_t hashes[] = {cache_hash(cache.head, first), cache_hash(cache.head, second)};
     uint64_t slot = cache_load(cache_index_find(&view, hashes[0], first));
     cache_put(cache_slot_at(&view, cache_home(&view, hashes[1]), CACHE_KEY_SLOTS - 1),
               (slot & ~CACHE_SLOT_TAG) | cache_slot_tag(hashes[1]));
@@ -162,12 +163,36 @@ static void test_full_key_compared(void **state)
     cache_close(&cache);
 }
 
+/* Keys that differ at their ends alone lie in two lines, as many as fit there, and each is found. */
+static void test_neighbours(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_view view = cache_view_of(cache.head, 0);
+    struct cache_found found;
+    uint8_t key[CACHE_TEST_KEY], out[1];
+    for (uint8_t i = 0; i < CACHE_KEY_SLOTS; i++) {
+        cache_test_key(7, key);
+        key[4 + i % CACHE_KEY_TAIL] = i;
+        assert_true(cache_store(&cache, span_of(key, sizeof key), span_of(&i, 1), &cache_test_life));
+        uint32_t home = cache_home(&view, cache_hash(cache.head, span_of(key, sizeof key)));
+        assert_int_equal(home, cache_home(&view, cache_hash(cache.head, cache_test_key(7, key))));
+    }
+    for (uint8_t i = 0; i < CACHE_KEY_SLOTS; i++) {
+        cache_test_key(7, key);
+        key[4 + i % CACHE_KEY_TAIL] = i;
+        assert_int_equal(cache_find(&cache, span_of(key, sizeof key), out, sizeof out, &found), 0);
+        assert_int_equal(out[0], i);
+    }
+    cache_close(&cache);
+}
+
 static void test_space(void **state)
 {
     (void)state;
     struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
     struct cache_found found;
-    uint8_t key[4], out[8] = "unspoilt";
+    uint8_t key[CACHE_TEST_KEY], out[8] = "unspoilt";
     assert_true(cache_test_store(&cache, 1, span_text("12345678")));
     assert_int_equal(cache_find(&cache, cache_test_key(1, key), out, 7, &found), ERROR_SPACE);
     assert_memory_equal(out, "unspoilt", 8);
@@ -213,7 +238,7 @@ static void test_claim(void **state)
     struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
     struct cache_life life = {.stored_at = 1000};
     struct cache_found found;
-    uint8_t bytes[4];
+    uint8_t bytes[CACHE_TEST_KEY];
     struct span key = cache_test_key(1, bytes);
     assert_false(cache_claim(&cache, key, 2000, 3000));
     assert_true(cache_store(&cache, key, span_text("value"), &life));
@@ -236,7 +261,7 @@ static void test_remove(void **state)
     (void)state;
     struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
     struct cache_found found;
-    uint8_t key[4];
+    uint8_t key[CACHE_TEST_KEY];
     assert_false(cache_remove(&cache, cache_test_key(1, key)));
     assert_true(cache_test_store(&cache, 1, span_text("one")));
     assert_true(cache_test_store(&cache, 2, span_text("two")));
@@ -282,7 +307,7 @@ static bool gather(struct cache_visitor *visitor, struct span key, struct span v
 {
     struct gathering *gathering = container_of(visitor, struct gathering, visitor);
     uint32_t number = bytes_get_u32(key.data);
-    assert_int_equal(key.size, 4);
+    assert_int_equal(key.size, CACHE_TEST_KEY);
     assert_true(span_equal(value, span_of(&number, sizeof number)));
     assert_int_equal(life->note, cache_test_life.note);
     gathering->shown[number]++;
@@ -393,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_stored_anew),
         cmocka_unit_test(test_all_sizes),
         cmocka_unit_test(test_full_key_compared),
+        cmocka_unit_test(test_neighbours),
         cmocka_unit_test(test_space),
         cmocka_unit_test(test_too_large),
         cmocka_unit_test(test_asked_before),

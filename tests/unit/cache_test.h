@@ -21,7 +21,9 @@ extern const struct cache_life cache_test_life;
 struct cache cache_test_open(size_t size);
 
 /* A key of four bytes. */
-struct span cache_test_key(uint32_t number, uint8_t out[4]);
+/* Keys that have nothing to do with each other. */
+enum { CACHE_TEST_KEY = 4 + CACHE_KEY_TAIL };
+struct span cache_test_key(uint32_t number, uint8_t out[CACHE_TEST_KEY]);
 
 bool cache_test_store(struct cache *cache, uint32_t number, struct span value);
 struct cache_numbers cache_test_count(const struct cache *cache);

@@ -56,7 +56,7 @@ static void form_of_an_address(void **state)
     static const char form[] = "\0\1\0\0\xc0\x0c\0\1\0\1\0\0\1\x2c\0\4\xc1\xc1\xc1\xc1";
     assert_int_equal(stored.bytes.size, sizeof form - 1);
     assert_memory_equal(stored.bytes.data, form, sizeof form - 1);
-    assert_int_equal(DNS_STORED_FORM, 1); /* raise it when these bytes change: they lie in files */
+    assert_int_equal(DNS_STORED_FORM, 2); /* raise it when these bytes change: they lie in files */
     assert_int_equal(dns_stored_rcode(stored.bytes), 0);
     struct dns_view view = plain_client(512);
     size_t size;

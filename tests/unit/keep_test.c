@@ -21,7 +21,7 @@
 
 #include "keep/internal.h"
 
-enum { OWNER = 4711, SIZE = CACHE_SIZE_LEAST, HOUR = 3600 * 1000, KEYS = 2000 };
+enum { OWNER = 4711, SIZE = CACHE_SIZE_LEAST, HOUR = 3600 * 1000, KEYS = 2000, KEY = 4 + CACHE_KEY_TAIL };
 
 static const struct keep_terms terms = {
     .boot = CACHE_TIME_BEGIN + 5000, .wall = UINT64_C(1800000000000), .origin = 77, .most = 24 * HOUR};
@@ -41,10 +41,11 @@ static int open_file(void)
 }
 
 /* A key, and a value of up to 200 bytes that follows from it. */
-static struct span key_of(uint32_t number, uint8_t out[4])
+static struct span key_of(uint32_t number, uint8_t out[KEY])
 {
     bytes_put_u32(out, number);
-    return span_of(out, 4);
+    memset(out + 4, 0, CACHE_KEY_TAIL);
+    return span_of(out, KEY);
 }
 
 static struct span value_of(uint32_t number, uint8_t out[200])
@@ -56,7 +57,7 @@ static struct span value_of(uint32_t number, uint8_t out[200])
 
 static void store(struct cache *cache, uint32_t number, uint64_t age, uint32_t fresh_for)
 {
-    uint8_t key[4], value[200];
+    uint8_t key[KEY], value[200];
     struct cache_life life = {
         .stored_at = terms.boot - age, .fresh_for = fresh_for, .note = (uint16_t)number};
     assert_true(cache_store(cache, key_of(number, key), value_of(number, value), &life));
@@ -65,7 +66,7 @@ static void store(struct cache *cache, uint32_t number, uint64_t age, uint32_t f
 static bool find(const struct cache *cache, uint32_t number, struct cache_found *found)
 {
     static uint8_t out[CACHE_VALUE_MAX];
-    uint8_t key[4], value[200];
+    uint8_t key[KEY], value[200];
     if (cache_find(cache, key_of(number, key), out, sizeof out, found) != 0) {
         return false;
     }
@@ -239,13 +240,13 @@ static void no_entry_lives_longer_than_it_may(void **state)
 static void the_form_of_a_file(void **state)
 {
     (void)state;
-    static const uint8_t head[] = {0x89, 'd',  'n',  's',  'e',  'a', 'l', '\n', 1,    0, 0, 0, 1, 0, 0, 0,
+    static const uint8_t head[] = {0x89, 'd',  'n',  's',  'e',  'a', 'l', '\n', 1,    0, 0, 0, 2, 0, 0, 0,
                                    0,    0x50, 0x5c, 0x18, 0xa3, 1,   0,   0,    0x4d, 0, 0, 0, 0, 0, 0, 0};
-    static const uint8_t block[] = {0, 0, 0,    0,    0,    0, 0, 0,  24 + 14 + 4 + 3,
-                                    0, 0, 0,    1,    0,    0, 0, 3,  0,
-                                    0, 0, 0x80, 0xee, 0x36, 0, 3, 0,  4,
-                                    0, 3, 0,    0,    0,    0, 3, 93, 93,
-                                    93};
+    static const uint8_t block[] = {0, 0,  0,    0,    0,    0, 0, 0, 24 + 14 + KEY + 3,
+                                    0, 0,  0,    1,    0,    0, 0, 3, 0,
+                                    0, 0,  0x80, 0xee, 0x36, 0, 3, 0, KEY,
+                                    0, 3,  0,    0,    0,    0, 3, 0, 0,
+                                    0, 93, 93,   93};
     uint8_t bytes[256];
     struct cache cache = open_cache();
     store(&cache, 3, 3, HOUR);
@@ -459,9 +460,9 @@ static const char *const names[] = {"",
                                     "\12wwwexample\4test",
                                     "\7example\4teST"};
 
-enum { NAMES = sizeof names / sizeof names[0], KINDS = 3 * 2 * 2 * 2 * 2, FORMS = NAMES * KINDS };
+enum { NAMES = sizeof names / sizeof names[0], KINDS = 3 * 2 * 2 * 2, FORMS = NAMES * KINDS };
 
-/* Under every kind, DO, CD, and two types and classes, where these make a difference. */
+/* Under every kind, DO, and two types and classes, where these make a difference. */
 static struct span question_key(unsigned number, uint8_t out[DNS_KEY_MAX])
 {
     uint8_t question[DNS_QUESTION_MAX];
@@ -471,8 +472,7 @@ static struct span question_key(unsigned number, uint8_t out[DNS_KEY_MAX])
     memcpy(question, name, size);
     bytes_put_u16(question + size, form & 1 ? DNS_TYPE_A : 65280);
     bytes_put_u16(question + size + 2, form & 2 ? DNS_CLASS_IN : DNS_CLASS_CHAOS);
-    struct dns_key_form how = {
-        .kind = (enum dns_key_kind)(form / 16), .dnssec_ok = form & 4, .cd = form & 8, .group = 3};
+    struct dns_key_form how = {.kind = (enum dns_key_kind)(form / 8), .dnssec_ok = form & 4, .group = 3};
     return span_of(out, dns_question_key(span_of(question, size + 4), &how, out));
 }
 
