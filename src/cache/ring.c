@@ -2,7 +2,7 @@
  * The log of a part: two rings, written at the head and cleared at the tail. An entry comes in through the
  * small one. At its end it goes on to the main one if it was asked for, and else leaves a ghost in the index.
  * The main one gives an entry that was asked for another round, for each time it was asked. While the main
- * ring has never been full all go on to it. This is S3-FIFO (Yang, Zhang, Qiu, Yue, Vigfusson: "FIFO queues
+ * ring has never been full all come into it at once. This is S3-FIFO (Yang, Zhang, Qiu, Yue, Vigfusson: "FIFO queues
  * are all you need for cache eviction").
  *
  * An entry lies in one piece; where it would not, the rest of the ring is marked as unused. Entries that were
@@ -156,13 +156,17 @@ static void promote(const struct cache_view *view, cache_word *slot, uint32_t wo
     cache_index_publish(view, slot, was & (CACHE_SLOT_TAG | CACHE_SLOT_ASKED), place);
 }
 
-static void clear_oldest_of_small(const struct cache_view *view, struct cache_ring *ring)
+static bool main_has_room(const struct cache_view *view)
 {
     const struct cache_ring *main = ring_at(view, CACHE_MAIN);
+    return main->size - main->used >= main->size / FREE_SHARE;
+}
+
+static void clear_oldest_of_small(const struct cache_view *view, struct cache_ring *ring)
+{
     cache_word *slot;
     uint32_t words = look_at_oldest(view, ring, &slot);
-    bool has_room = main->size - main->used >= main->size / FREE_SHARE;
-    if (slot != NULL && (has_room || cache_slot_frequency(cache_load(slot)) >= PROMOTED_FROM)) {
+    if (slot != NULL && cache_slot_frequency(cache_load(slot)) >= PROMOTED_FROM) {
         promote(view, slot, words);
     } else if (slot != NULL) {
         cache_index_bury(view, slot);
@@ -185,5 +189,6 @@ static uint32_t take_from_small(const struct cache_view *view, uint32_t words)
 uint32_t cache_ring_take(const struct cache_view *view, enum cache_queue queue, uint32_t words)
 {
     bool fits_small = words <= view->head->layout.words[CACHE_SMALL] / 2;
-    return queue == CACHE_SMALL && fits_small ? take_from_small(view, words) : take_from_main(view, words);
+    bool is_on_trial = queue == CACHE_SMALL && fits_small && !main_has_room(view);
+    return is_on_trial ? take_from_small(view, words) : take_from_main(view, words);
 }
