@@ -61,7 +61,13 @@ int config_build(const struct config_sources *sources, struct config_report *rep
         return ERROR_INVALID;
     }
     work.arena = &snapshot->arena;
-    work.file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
+    const char *file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
+    snapshot->file = config_arena_text(work.arena, span_text(file));
+    if (snapshot->file == NULL) {
+        config_complain_memory(&work);
+        config_free(&snapshot->config);
+        return ERROR_INVALID;
+    }
     read_defaults(&work);
     if (sources->file_read) {
         read_file(&work, sources);

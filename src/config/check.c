@@ -21,8 +21,7 @@ enum {
 
 static void complain(struct config_work *work, const char *path, const char *value, const char *reason)
 {
-    const struct config_place *place = &work->snapshot->places[config_option_index(config_option_find(path))];
-    config_complain(work, place, "\"%.200s\": %s", value, reason);
+    config_complain(work, config_place_of(&work->snapshot->config, path), "\"%.200s\": %s", value, reason);
 }
 
 /* The bytes of an open file, at most `capacity`; ERROR_SPACE when there are more. */
@@ -149,13 +148,11 @@ static void check_user(struct config_work *work, const char *user)
     }
 }
 
-int config_check(const struct config *config, const struct config_sources *sources,
-                 struct config_report *report, bool is_thorough)
+int config_check(const struct config *config, struct config_report *report, bool is_thorough)
 {
     struct config_snapshot *snapshot = (struct config_snapshot *)(uintptr_t)config;
     struct config_arena arena = {0};
     struct config_work work = {.snapshot = snapshot, .arena = &arena, .report = report};
-    work.file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
     check_ca(&work, config->tls.ca, is_thorough);
     check_log(&work, config->log.target);
     check_control(&work, config->control.socket);

@@ -50,9 +50,12 @@ struct config_prefixes {
     size_t count;
 };
 
+struct config_place;
+
 struct config_texts {
     char **items;
     size_t count;
+    struct config_place *places; /* of each item, see config_place_of_text */
 };
 
 /* Durations in nanoseconds, sizes in bytes. */
@@ -141,8 +144,23 @@ void config_free(struct config *config);
  * and can be read, the CA file holds something, the user exists, the directories of log file, control socket
  * and cache file are there. With `is_thorough` what a start does itself as well: every certificate of the CA
  * file is parsed, and the cache file is looked at. 0 or ERROR_INVALID. */
-int config_check(const struct config *config, const struct config_sources *sources,
-                 struct config_report *report, bool is_thorough);
+int config_check(const struct config *config, struct config_report *report, bool is_thorough);
+
+/* Where a value came from, as long as the snapshot lives: an option's by its path, and that of one text of a
+ * list. */
+const struct config_place *config_place_of(const struct config *config, const char *path);
+const struct config_place *config_place_of_text(const struct config_texts *texts, size_t index);
+
+/* As it stands before a complaint: "FILE:LINE:COLUMN: local.hosts[0]". */
+enum { CONFIG_PLACE_SIZE = 1100 };
+void config_place_write(const struct config *config, const struct config_place *place,
+                        char out[CONFIG_PLACE_SIZE]);
+
+/* Reports what is known of a value only later, when it is used: one line with the value's place. */
+__attribute__((format(printf, 4, 5))) void config_refuse(const struct config *config,
+                                                         struct config_report *report,
+                                                         const struct config_place *place, const char *format,
+                                                         ...);
 
 /* Receives text in pieces. */
 struct config_sink {

@@ -26,8 +26,8 @@ static void send_line(struct config_work *work, const char *line)
     work->report->error(work->report, escaped);
 }
 
-static size_t write_place(const struct config_work *work, const struct config_place *place, char *out,
-                          size_t size)
+static int write_place(const struct config_snapshot *snapshot, const struct config_place *place,
+                       char out[CONFIG_PLACE_SIZE])
 {
     static const char *const sources[] = {
         [CONFIG_FROM_DEFAULT] = "default",
@@ -35,14 +35,14 @@ static size_t write_place(const struct config_work *work, const struct config_pl
         [CONFIG_FROM_COMMAND_LINE] = "command line",
     };
     const char *colon = place->name[0] == '\0' ? "" : ": ";
-    int written = place->source == CONFIG_FROM_FILE
-                      ? snprintf(out, size, "%.500s:%zu:%zu%s%.500s: ", work->file, place->line,
-                                 place->column, colon, place->name)
-                      : snprintf(out, size, "%s%s%.500s: ", sources[place->source], colon, place->name);
-    return (size_t)written;
+    return place->source == CONFIG_FROM_FILE
+               ? snprintf(out, CONFIG_PLACE_SIZE, "%.500s:%zu:%zu%s%.500s", snapshot->file, place->line,
+                          place->column, colon, place->name)
+               : snprintf(out, CONFIG_PLACE_SIZE, "%s%s%.500s", sources[place->source], colon, place->name);
 }
 
-void config_complain(struct config_work *work, const struct config_place *place, const char *format, ...)
+__attribute__((format(printf, 3, 0))) static void
+complain(struct config_work *work, const struct config_place *place, const char *format, va_list arguments)
 {
     work->complaints++;
     if (work->complaints > CONFIG_COMPLAINTS_MAX) {
@@ -52,12 +52,18 @@ void config_complain(struct config_work *work, const struct config_place *place,
         return;
     }
     char line[LINE_SIZE];
-    size_t start = write_place(work, place, line, sizeof line);
+    int size = write_place(work->snapshot, place, line);
+    size += snprintf(line + size, sizeof line - (size_t)size, ": ");
+    vsnprintf(line + size, sizeof line - (size_t)size, format, arguments);
+    send_line(work, line);
+}
+
+void config_complain(struct config_work *work, const struct config_place *place, const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(line + start, sizeof line - start, format, arguments);
+    complain(work, place, format, arguments);
     va_end(arguments);
-    send_line(work, line);
 }
 
 void config_complain_memory(struct config_work *work)
@@ -210,4 +216,38 @@ void config_node_fields(struct config_work *work, const struct config_node *map,
             field->node = node;
         }
     }
+}
+
+/* ---- after the build ---- */
+
+/* The snapshot begins with the configuration. */
+static struct config_snapshot *snapshot_of(const struct config *config)
+{
+    return (struct config_snapshot *)(uintptr_t)config;
+}
+
+const struct config_place *config_place_of(const struct config *config, const char *path)
+{
+    return &snapshot_of(config)->places[config_option_index(config_option_find(path))];
+}
+
+const struct config_place *config_place_of_text(const struct config_texts *texts, size_t index)
+{
+    return &texts->places[index];
+}
+
+void config_place_write(const struct config *config, const struct config_place *place,
+                        char out[CONFIG_PLACE_SIZE])
+{
+    write_place(snapshot_of(config), place, out);
+}
+
+void config_refuse(const struct config *config, struct config_report *report,
+                   const struct config_place *place, const char *format, ...)
+{
+    struct config_work work = {.snapshot = snapshot_of(config), .report = report};
+    va_list arguments;
+    va_start(arguments, format);
+    complain(&work, place, format, arguments);
+    va_end(arguments);
 }

@@ -111,6 +111,7 @@ struct config_place {
 struct config_snapshot {
     struct config config; /* first, so that the one is found by the other */
     struct config_arena arena;
+    const char *file; /* path of the configuration file */
     struct config_place places[CONFIG_OPTIONS_MAX];
     struct config_place upstream_places[CONFIG_UPSTREAMS_MAX];
 };
@@ -120,7 +121,6 @@ struct config_work {
     struct config_snapshot *snapshot;
     struct config_arena *arena;
     struct config_report *report;
-    const char *file;
     size_t complaints;
     bool bad[CONFIG_OPTIONS_MAX]; /* options that were complained about: not worth comparing with others */
 };

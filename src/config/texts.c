@@ -36,6 +36,7 @@ static void text_add(struct config_work *work, const struct config_option *optio
         config_complain_memory(work);
         return;
     }
+    texts->places[texts->count] = node->place;
     texts->items[texts->count++] = copy;
 }
 
@@ -51,7 +52,8 @@ void config_texts_set(struct config_work *work, const struct config_option *opti
         return;
     }
     texts->items = config_arena_take(work->arena, (list->count + 1) * sizeof *texts->items);
-    if (texts->items == NULL) {
+    texts->places = config_arena_take(work->arena, (list->count + 1) * sizeof *texts->places);
+    if (texts->items == NULL || texts->places == NULL) {
         config_complain_memory(work);
         return;
     }

@@ -125,15 +125,9 @@ int boot_configure(struct boot *boot, const struct arguments *arguments, char *c
     return error == 0 ? config_build(&sources, &report, &boot->config) : error;
 }
 
-int boot_check(struct boot *boot, const struct arguments *arguments, char *const *environment)
+int boot_check(struct boot *boot, const struct arguments *arguments)
 {
-    struct config_sources sources = sources_of(arguments, environment);
-    if (boot->file_text != NULL) {
-        sources.file = arguments->file != NULL ? arguments->file : default_file;
-        sources.text = span_of(boot->file_text, boot->file_size);
-        sources.file_read = true;
-    }
-    return config_check(boot->config, &sources, &report, arguments->action == ACTION_CHECK);
+    return config_check(boot->config, &report, arguments->action == ACTION_CHECK);
 }
 
 /* ---- what a run opens ---- */

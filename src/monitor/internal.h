@@ -122,7 +122,7 @@ int boot_configure(struct boot *boot, const struct arguments *arguments, char *c
 
 /* What can be known without starting: before every start, and all that --check does. ERROR_INVALID after
  * messages. */
-int boot_check(struct boot *boot, const struct arguments *arguments, char *const *environment);
+int boot_check(struct boot *boot, const struct arguments *arguments);
 
 /* Works out what a run needs without opening it: authorities, servers, workers, memory. An error after a
  * message on standard error. */

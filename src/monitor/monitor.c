@@ -40,7 +40,7 @@ static int serve(struct boot *boot)
     return boot_open(boot) == 0 ? supervise(boot) : 1;
 }
 
-static int act(struct boot *boot, const struct arguments *arguments, char *const *environment)
+static int act(struct boot *boot, const struct arguments *arguments)
 {
     if (arguments->action == ACTION_PRINT_CONFIG) {
         return print_config(boot);
@@ -48,7 +48,7 @@ static int act(struct boot *boot, const struct arguments *arguments, char *const
     if (arguments->action == ACTION_CONTROL) {
         return control_send(boot->config->control.socket, arguments->command);
     }
-    if (boot_check(boot, arguments, environment) != 0 || boot_plan(boot) != 0) {
+    if (boot_check(boot, arguments) != 0 || boot_plan(boot) != 0) {
         return 1;
     }
     return arguments->action == ACTION_CHECK ? tell_valid() : serve(boot);
@@ -74,7 +74,7 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
         return print_version();
     }
     struct boot boot = {.log_descriptor = -1, .authorities = -1};
-    int code = boot_configure(&boot, &arguments, environment) == 0 ? act(&boot, &arguments, environment) : 1;
+    int code = boot_configure(&boot, &arguments, environment) == 0 ? act(&boot, &arguments) : 1;
     boot_close(&boot);
     return code;
 }

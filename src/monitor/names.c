@@ -16,6 +16,7 @@ enum { LIST_MOST = 256 * 1024 * 1024 };
 struct names {
     struct local_report report;
     struct config_report *to;
+    const struct config *config;
     struct local_plan *plan;
 };
 
@@ -31,28 +32,34 @@ static int worse(int error, int another)
     return error != 0 && error != ERROR_INVALID ? error : another != 0 ? another : error;
 }
 
-static int add_file(struct names *names, const char *option, const char *path,
+static int refuse_file(struct names *names, const struct config_texts *paths, size_t index, int error)
+{
+    config_refuse(names->config, names->to, config_place_of_text(paths, index),
+                  "\"%.200s\": cannot be read: %s", paths->items[index],
+                  error == ERROR_MEMORY ? "it is larger than 256 MiB, or memory ran out" : error_text(error));
+    return ERROR_INVALID;
+}
+
+static int add_file(struct names *names, const struct config_texts *paths, size_t index,
                     int (*add)(struct local_plan *, const char *, struct span))
 {
     char *text;
     size_t size;
-    int error = boot_read_file(path, LIST_MOST, &text, &size);
+    int error = boot_read_file(paths->items[index], LIST_MOST, &text, &size);
     if (error != 0) {
-        complain("%s: %s: cannot be read: %s", option, path,
-                 error == ERROR_MEMORY ? "it is larger than 256 MiB, or memory ran out" : error_text(error));
-        return ERROR_INVALID;
+        return refuse_file(names, paths, index, error);
     }
-    error = add(names->plan, path, span_of(text, size));
+    error = add(names->plan, paths->items[index], span_of(text, size));
     free(text);
     return error;
 }
 
-static int add_files(struct names *names, const char *option, const struct config_texts *paths,
+static int add_files(struct names *names, const struct config_texts *paths,
                      int (*add)(struct local_plan *, const char *, struct span))
 {
     int error = 0;
     for (size_t i = 0; i < paths->count; i++) {
-        error = worse(error, add_file(names, option, paths->items[i], add));
+        error = worse(error, add_file(names, paths, i, add));
     }
     return error;
 }
@@ -67,12 +74,13 @@ static int add_texts(struct names *names, const struct config_texts *texts,
     return error;
 }
 
-static int gather(struct names *names, const struct config *config)
+static int gather(struct names *names)
 {
+    const struct config *config = names->config;
     int error = add_texts(names, &config->local.forward, local_plan_forward);
     error = worse(error, add_texts(names, &config->local.records, local_plan_record));
-    error = worse(error, add_files(names, "local.hosts", &config->local.hosts, local_plan_hosts));
-    return worse(error, add_files(names, "local.block", &config->local.block, local_plan_block));
+    error = worse(error, add_files(names, &config->local.hosts, local_plan_hosts));
+    return worse(error, add_files(names, &config->local.block, local_plan_block));
 }
 
 int names_build(const struct config *config, struct config_report *report, struct local **out)
@@ -84,10 +92,10 @@ int names_build(const struct config *config, struct config_report *report, struc
         .special_use = config->local.special_use,
         .block_answer = config->local.block_answer,
     };
-    struct names names = {.report.error = on_error, .to = report};
+    struct names names = {.report.error = on_error, .to = report, .config = config};
     int error = local_plan_open(&options, &names.report, &names.plan);
     if (error == 0) {
-        error = gather(&names, config);
+        error = gather(&names);
         error = error == 0 ? local_build(names.plan, out) : error;
         local_plan_close(names.plan);
     }

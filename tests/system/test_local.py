@@ -129,6 +129,28 @@ def test_broken_files(write_config, a, tmp_path, key, text, place):
         assert done.returncode == 1 and path in done.stderr and place in done.stderr, done.stderr
 
 
+@pytest.mark.parametrize("key", ["hosts", "block"])
+def test_place_of_a_missing_file(write_config, a, tmp_path, key):
+    """Each file that cannot be read is told with its own place in the configuration.
+
+    Shows: P02
+    """
+    file, _, _ = write_config(a, local=None)
+    there = write(tmp_path, "there", "")
+    first = len(file.read_text().splitlines()) + 1
+    file.write_text(file.read_text() + "local:\n  %s:\n    - %s\n    - /no/one\n    - /no/two\n" % (key, there))
+    for words in (["--check"], []):
+        done = run(["-c", str(file), *words])
+        assert done.returncode == 1
+        assert done.stderr.splitlines() == [
+            '%s:%d:7: local.%s[%d]: "/no/%s": cannot be read: no such file or entry' % (file, first + line, key, index, name)
+            for line, index, name in ((3, 1, "one"), (4, 2, "two"))]
+    file.write_text("\n".join(file.read_text().splitlines()[:first - 1]) + "\n")
+    variable = "DNSEAL_LOCAL_" + key.upper()
+    done = run(["-c", str(file), "--check"], env={variable: "/no/one"})
+    assert done.stderr == 'environment: %s: "/no/one": cannot be read: no such file or entry\n' % variable
+
+
 @pytest.mark.parametrize("key,text", [("records", "nas.lan CNAME x.lan"), ("records", "nas.lan A ::1"),
                                       ("forward", "example.com")])
 def test_broken_options(write_config, a, key, text):

@@ -198,7 +198,7 @@ static int check(const char *text, struct text *complaints)
 {
     struct config_sources sources = with_file(text);
     struct config *config = built(&sources);
-    int error = config_check(config, &sources, &complaints->report, true);
+    int error = config_check(config, &complaints->report, true);
     config_free(config);
     return error;
 }
@@ -217,6 +217,29 @@ static void assert_check_passes(const char *text)
     int error = check(text, complaints);
     assert_string_equal(complaints->bytes, "");
     assert_int_equal(error, 0);
+    free(complaints);
+}
+
+/* What is known only when a value is used is told with its place all the same. */
+static void test_refused_later(void **state)
+{
+    (void)state;
+    struct text *complaints = text_open();
+    struct config *config = built_from_file("local:\n  hosts: [a, b]\n");
+    config_refuse(config, &complaints->report, config_place_of_text(&config->local.hosts, 1), "no %s", "x");
+    config_refuse(config, &complaints->report, config_place_of(config, "local.hosts"), "\xc3\xa9");
+    config_refuse(config, &complaints->report, config_place_of(config, "limits.memory"), "too little");
+    char place[CONFIG_PLACE_SIZE];
+    config_place_write(config, config_place_of_text(&config->local.hosts, 0), place);
+    assert_string_equal(place, "t.yaml:2:11: local.hosts[0]");
+    config_free(config);
+    config = built_from_environment(NAMES("DNSEAL_LOCAL_HOSTS=a,b"));
+    config_refuse(config, &complaints->report, config_place_of_text(&config->local.hosts, 1), "no");
+    config_free(config);
+    assert_string_equal(complaints->bytes, "t.yaml:2:14: local.hosts[1]: no x\n"
+                                           "t.yaml:2:10: local.hosts: \\195\\169\n"
+                                           "default: limits.memory: too little\n"
+                                           "environment: DNSEAL_LOCAL_HOSTS: no\n");
     free(complaints);
 }
 
@@ -298,13 +321,10 @@ static void add(struct CMUnitTest *all, size_t *count, const struct CMUnitTest *
 int main(void)
 {
     static const struct CMUnitTest own[] = {
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_all_errors_at_once),
-        cmocka_unit_test(test_overruled_errors),
-        cmocka_unit_test(test_error_cap),
-        cmocka_unit_test(test_cross_checks),
-        cmocka_unit_test(test_check),
+        cmocka_unit_test(test_defaults),           cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_all_errors_at_once), cmocka_unit_test(test_overruled_errors),
+        cmocka_unit_test(test_error_cap),          cmocka_unit_test(test_cross_checks),
+        cmocka_unit_test(test_refused_later),      cmocka_unit_test(test_check),
     };
     struct CMUnitTest config[128];
     size_t count = 0;
