@@ -18,7 +18,7 @@ struct builder {
     struct local *local;
     uint8_t *bytes;
     size_t end;  /* of what was moved together */
-    size_t read; /* the entry that comes next */
+    size_t read; /* where the entry begins that is put into the table */
 };
 
 static struct span name_at(const uint8_t *bytes)
@@ -198,12 +198,25 @@ static bool find_last(const struct builder *builder, enum local_raw raw, const u
     }
 }
 
-static int complain_of_many(struct local_plan *plan, const uint8_t *name)
+static int complain_of_many(const struct builder *builder, const uint8_t *name, const uint8_t *rest)
 {
     char text[DNS_NAME_TEXT_SIZE];
-    struct local_place place = {.path = "local"};
+    struct local_place place =
+        local_plan_place(builder->plan, builder->read, bytes_get_u32(rest + LOCAL_LINE_AT));
     dns_name_to_text(name, text);
-    return local_complain(plan, &place, span_text(text), "has more records than fit into an answer");
+    return local_complain(builder->plan, &place, span_text(text),
+                          "has more records than fit into an answer, which are 32 KiB for one name: take "
+                          "this one or others of the name out");
+}
+
+/* Where its line stood the place of the next record will stand. */
+static size_t keep_record(struct builder *builder, const uint8_t *from, size_t name_size, size_t rest_of)
+{
+    size_t at = keep(builder, from, name_size + rest_of);
+    if (rest_of > 0) {
+        bytes_put_u32(builder->bytes + at + name_size + LOCAL_NEXT_AT, 0);
+    }
+    return at;
 }
 
 /* Another record for a name that has some. */
@@ -215,15 +228,16 @@ static int build_further(struct builder *builder, uint32_t entry, enum local_raw
         return 0;
     }
     if (size > RECORDS_MOST) {
-        return complain_of_many(builder->plan, builder->bytes + name);
+        return complain_of_many(builder, builder->bytes + name, rest);
     }
-    size_t at = keep(builder, rest, rest_size(rest));
+    size_t at = keep_record(builder, rest, 0, rest_size(rest));
     bytes_put_u32(builder->bytes + last + LOCAL_NEXT_AT, (uint32_t)at);
     return 0;
 }
 
-static int build_record(struct builder *builder, struct local_table *table, const uint8_t *raw, size_t *size)
+static int build_record(struct builder *builder, struct local_table *table, size_t *size)
 {
+    const uint8_t *raw = builder->bytes + builder->read;
     struct span name = name_at(raw + 1);
     const uint8_t *rest = name.data + name.size;
     bool is_between = raw[0] == LOCAL_RAW_BETWEEN;
@@ -235,7 +249,7 @@ static int build_record(struct builder *builder, struct local_table *table, cons
     if (*entry != 0) {
         return is_between ? 0 : build_further(builder, *entry, raw[0], rest);
     }
-    local_table_set(table, entry, keep(builder, name.data, name.size + rest_of),
+    local_table_set(table, entry, keep_record(builder, name.data, name.size, rest_of),
                     is_between ? LOCAL_BELOW : LOCAL_HERE, &path);
     return 0;
 }
@@ -252,8 +266,8 @@ static int build_records(struct local_plan *plan, struct local *local)
         return error;
     }
     local->records.names = builder.bytes = plan->records.bytes;
-    for (size_t size, read = 0; read < plan->records.used; read += size) {
-        int result = build_record(&builder, &local->records, plan->records.bytes + read, &size);
+    for (size_t size; builder.read < plan->records.used; builder.read += size) {
+        int result = build_record(&builder, &local->records, &size);
         error = result != 0 ? result : error;
     }
     int sealed = seal(&builder, &local->records, &plan->records);

@@ -65,6 +65,7 @@ void local_name_reverse(const uint8_t *address, size_t size, struct local_name *
 
 struct local_record {
     struct local_name name;
+    size_t line; /* of its source, 0: it has none */
     uint16_t type;
     uint32_t ttl;
     size_t size;
@@ -174,23 +175,37 @@ enum local_raw {
     LOCAL_RAW_BETWEEN, /* no record: a name below has some */
 };
 
-/* Entries of `records`: a byte (enum local_raw), the name, and but for names in between offset of the next
- * record of the name (4), type (2), TTL (4), size (2), data. Of the others: a byte (enum local_kind) and the
- * name. */
+/* Entries of `records`: a byte (enum local_raw), the name, and but for names in between the line of its
+ * source and then, in the built thing, the offset of the next record of the name (4), type (2), TTL (4), size
+ * (2), data. Of `blocks` and `zones`: a byte (enum local_kind) and the name. Of `sources`: where the records
+ * of the source begin in `records` (4), its place as text. */
 struct local_plan {
     struct local_options options;
     struct local_report *report;
     size_t complaints;
-    struct local_area records, blocks, zones;
+    struct local_area records, blocks, zones, sources;
 };
 
-enum { LOCAL_NEXT_AT = 0, LOCAL_TYPE_AT = 4, LOCAL_TTL_AT = 6, LOCAL_SIZE_AT = 10, LOCAL_DATA_AT = 12 };
+enum {
+    LOCAL_NEXT_AT = 0,
+    LOCAL_LINE_AT = 0,
+    LOCAL_TYPE_AT = 4,
+    LOCAL_TTL_AT = 6,
+    LOCAL_SIZE_AT = 10,
+    LOCAL_DATA_AT = 12
+};
 
-/* The place of a complaint: a file's line, or an option when the line is 0. */
+/* The place of a complaint: a file's line, or whatever the caller said when the line is 0. */
 struct local_place {
     const char *path;
     size_t line;
 };
+
+/* The records that are added from now on come from there. */
+int local_plan_source(struct local_plan *plan, const char *place);
+
+/* The place of the record whose entry begins at an offset of `records`. */
+struct local_place local_plan_place(const struct local_plan *plan, size_t offset, size_t line);
 
 /* Reports one line, after LOCAL_COMPLAINTS_MAX no more than that there are more; gives ERROR_INVALID. `word`
  * is quoted where it is not empty. */

@@ -60,6 +60,7 @@ static int read_lines(struct file *file, struct span text, int (*read)(struct fi
 static int add_address(struct file *file, const struct local_name *name, const uint8_t *address, size_t size)
 {
     struct local_record record = {.name = *name, .ttl = LOCAL_RECORD_TTL, .size = size};
+    record.line = file->place.line;
     record.type = size == 4 ? DNS_TYPE_A : DNS_TYPE_AAAA;
     memcpy(record.data, address, size);
     return local_plan_add_record(file->plan, LOCAL_RAW_RECORD, &record);
@@ -68,6 +69,7 @@ static int add_address(struct file *file, const struct local_name *name, const u
 static int add_pointer(struct file *file, const struct local_name *name, const uint8_t *address, size_t size)
 {
     struct local_record record = {.type = LOCAL_TYPE_PTR, .ttl = LOCAL_RECORD_TTL, .size = name->size};
+    record.line = file->place.line;
     local_name_reverse(address, size, &record.name);
     memcpy(record.data, name->bytes, name->size);
     return local_plan_add_record(file->plan, LOCAL_RAW_FIRST, &record);
@@ -124,7 +126,8 @@ static int read_hosts_line(struct file *file, struct span line)
 int local_plan_hosts(struct local_plan *plan, const char *path, struct span text)
 {
     struct file file = {.plan = plan, .place.path = path};
-    return read_lines(&file, text, read_hosts_line);
+    int error = local_plan_source(plan, path);
+    return error != 0 ? error : read_lines(&file, text, read_hosts_line);
 }
 
 /* ---- block lists ---- */

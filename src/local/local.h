@@ -27,7 +27,8 @@ struct local_options {
     enum local_block_answer block_answer;
 };
 
-/* Receives each error as one line of printable ASCII without its newline: "FILE:LINE: reason". */
+/* Receives each error as one line of printable ASCII without its newline: "FILE:LINE: reason", or "PLACE:
+ * reason" for what came with its place. */
 struct local_report {
     void (*error)(struct local_report *report, const char *line);
 };
@@ -42,13 +43,13 @@ int local_plan_open(const struct local_options *options, struct local_report *re
 void local_plan_close(struct local_plan *plan);
 
 /* All of these: ERROR_INVALID after at least one report, ERROR_MEMORY, ERROR_EXHAUSTED for more than a
- * gigabyte of names. What is given is borrowed until they return. */
+ * gigabyte of names. What is given is borrowed until they return. `place` is what reports begin with. */
 
 /* Names from this one on are left out of special use. */
-int local_plan_forward(struct local_plan *plan, const char *name);
+int local_plan_forward(struct local_plan *plan, const char *place, const char *name);
 
 /* A record as in a zone file, on one line and with whole names: NAME [TTL] [IN] TYPE DATA. */
-int local_plan_record(struct local_plan *plan, const char *text);
+int local_plan_record(struct local_plan *plan, const char *place, const char *text);
 
 /* The text of a hosts file (hosts(5)): A, AAAA and, for the first name of an address's first line, PTR. */
 int local_plan_hosts(struct local_plan *plan, const char *path, struct span text);

@@ -11,7 +11,12 @@
 
 #include "local/internal.h"
 
-enum { LINE_SIZE = 2048, WORD_SHOWN = 80, PATH_SHOWN = 200 };
+enum {
+    LINE_SIZE = 8192, /* all that is shown escaped, four bytes for each, and the reason */
+    WORD_SHOWN = 80,
+    PATH_SHOWN = 1100,
+    SOURCE_PLACE_AT = 4,
+};
 
 int local_plan_open(const struct local_options *options, struct local_report *report, struct local_plan **out)
 {
@@ -31,6 +36,7 @@ void local_plan_close(struct local_plan *plan)
     local_area_close(&plan->records);
     local_area_close(&plan->blocks);
     local_area_close(&plan->zones);
+    local_area_close(&plan->sources);
     memory_close(plan, sizeof *plan);
 }
 
@@ -83,6 +89,31 @@ int local_complain(struct local_plan *plan, const struct local_place *place, str
     return ERROR_INVALID;
 }
 
+/* ---- where records come from ---- */
+
+int local_plan_source(struct local_plan *plan, const char *place)
+{
+    uint8_t *entry;
+    size_t size = strlen(place) + 1;
+    int error = local_area_claim(&plan->sources, SOURCE_PLACE_AT + size, &entry);
+    if (error == 0) {
+        bytes_put_u32(entry, (uint32_t)plan->records.used);
+        memcpy(entry + SOURCE_PLACE_AT, place, size);
+    }
+    return error;
+}
+
+struct local_place local_plan_place(const struct local_plan *plan, size_t offset, size_t line)
+{
+    struct local_place place = {.path = "local", .line = line};
+    const struct local_area *sources = &plan->sources;
+    for (size_t at = 0; at < sources->used && bytes_get_u32(sources->bytes + at) <= offset;) {
+        place.path = (const char *)sources->bytes + at + SOURCE_PLACE_AT;
+        at += SOURCE_PLACE_AT + strlen(place.path) + 1;
+    }
+    return place;
+}
+
 /* ---- adding ---- */
 
 int local_plan_add(struct local_area *area, enum local_kind kind, const struct local_name *name)
@@ -105,7 +136,7 @@ int local_plan_add_record(struct local_plan *plan, enum local_raw raw, const str
         place[0] = (uint8_t)raw;
         memcpy(place + 1, record->name.bytes, name);
         uint8_t *rest = place + 1 + name;
-        bytes_put_u32(rest + LOCAL_NEXT_AT, 0);
+        bytes_put_u32(rest + LOCAL_LINE_AT, (uint32_t)record->line);
         bytes_put_u16(rest + LOCAL_TYPE_AT, record->type);
         bytes_put_u32(rest + LOCAL_TTL_AT, record->ttl);
         bytes_put_u16(rest + LOCAL_SIZE_AT, (uint16_t)record->size);
@@ -114,13 +145,15 @@ int local_plan_add_record(struct local_plan *plan, enum local_raw raw, const str
     return error;
 }
 
-int local_plan_record(struct local_plan *plan, const char *text)
+int local_plan_record(struct local_plan *plan, const char *place, const char *text)
 {
-    struct local_record record;
-    struct local_place place = {.path = "local.records"};
+    struct local_record record = {.line = 0};
     const char *refusal = local_record_parse(span_text(text), &record);
-    return refusal != NULL ? local_complain(plan, &place, span_text(text), refusal)
-                           : local_plan_add_record(plan, LOCAL_RAW_RECORD, &record);
+    if (refusal != NULL) {
+        return local_complain(plan, &(struct local_place){.path = place}, span_text(text), refusal);
+    }
+    int error = local_plan_source(plan, place);
+    return error != 0 ? error : local_plan_add_record(plan, LOCAL_RAW_RECORD, &record);
 }
 
 /* ---- what special use leaves out ---- */
@@ -153,13 +186,12 @@ const char *local_forward_refusal(const char *text)
     return "is forwarded anyway: it is no name of special use";
 }
 
-int local_plan_forward(struct local_plan *plan, const char *text)
+int local_plan_forward(struct local_plan *plan, const char *place, const char *text)
 {
     struct local_name name;
-    struct local_place place = {.path = "local.forward"};
     const char *refusal = local_forward_refusal(text);
     if (refusal != NULL) {
-        return local_complain(plan, &place, span_text(text), refusal);
+        return local_complain(plan, &(struct local_place){.path = place}, span_text(text), refusal);
     }
     refusal = local_name_of_zone(span_text(text), &name);
     assert(refusal == NULL);

@@ -65,11 +65,13 @@ static int add_files(struct names *names, const struct config_texts *paths,
 }
 
 static int add_texts(struct names *names, const struct config_texts *texts,
-                     int (*add)(struct local_plan *, const char *))
+                     int (*add)(struct local_plan *, const char *, const char *))
 {
     int error = 0;
+    char place[CONFIG_PLACE_SIZE];
     for (size_t i = 0; i < texts->count; i++) {
-        error = worse(error, add(names->plan, texts->items[i]));
+        config_place_write(names->config, config_place_of_text(texts, i), place);
+        error = worse(error, add(names->plan, place, texts->items[i]));
     }
     return error;
 }

@@ -40,7 +40,8 @@ static int add(struct local_plan *plan, uint8_t kind, struct span text)
     }
     copy[size] = '\0';
     const char *refusal = kind % 4 == 2 ? local_record_refusal(copy) : local_forward_refusal(copy);
-    int error = kind % 4 == 2 ? local_plan_record(plan, copy) : local_plan_forward(plan, copy);
+    int error =
+        kind % 4 == 2 ? local_plan_record(plan, "text", copy) : local_plan_forward(plan, "text", copy);
     must((refusal == NULL) == (error == 0));
     return error;
 }

@@ -203,9 +203,9 @@ static bool local_option(struct world *world, const char *key, struct words *wor
     } else if (strcmp(key, "local.block_answer") == 0 && world->plan == NULL) {
         world->names.block_answer = block_answer(words);
     } else if (strcmp(key, "local.forward") == 0) {
-        local_plan_forward(plan_of(world), words_next(words));
+        local_plan_forward(plan_of(world), key, words_next(words));
     } else if (strcmp(key, "local.records") == 0) {
-        local_plan_record(plan_of(world), rest_of_line(words));
+        local_plan_record(plan_of(world), key, rest_of_line(words));
     } else if (strcmp(key, "local.hosts") == 0) {
         local_plan_hosts(plan_of(world), "hosts", span_text(rest_of_line(words)));
     } else if (strcmp(key, "local.block") == 0) {

@@ -151,6 +151,22 @@ def test_place_of_a_missing_file(write_config, a, tmp_path, key):
     assert done.stderr == 'environment: %s: "/no/one": cannot be read: no such file or entry\n' % variable
 
 
+def test_too_many_records_of_a_name(write_config, a, tmp_path):
+    """Shows: P02"""
+    hosts = write(tmp_path, "hosts", "".join("10.0.%d.%d crowd\n" % (n // 250, n % 250 + 1) for n in range(2050)))
+    file, _, _ = write_config(a, local=None)
+    first = len(file.read_text().splitlines()) + 1
+    records = "".join('    - \'big TXT "%d%s"\'\n' % (n, '" "'.join(["x" * 240] * 16)) for n in range(9))
+    file.write_text(file.read_text() + "local:\n  hosts: [%s]\n  records:\n%s" % (hosts, records))
+    for words in (["--check"], []):
+        done = run(["-c", str(file), *words])
+        assert done.returncode == 1
+        places = [line.split(' has more records ')[0] for line in done.stderr.splitlines()]
+        assert places == ['%s:%d:7: local.records[8]: "big.":' % (file, first + 11), hosts + ':2049: "crowd.":',
+                          hosts + ':2050: "crowd.":']
+        assert "take this one or others of the name out" in done.stderr
+
+
 @pytest.mark.parametrize("key,text", [("records", "nas.lan CNAME x.lan"), ("records", "nas.lan A ::1"),
                                       ("forward", "example.com")])
 def test_broken_options(write_config, a, key, text):

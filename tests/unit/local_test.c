@@ -35,10 +35,10 @@ struct built build_texts(const struct texts *texts)
         .hash_key = {{7, 8}}, .special_use = !texts->no_special_use, .block_answer = texts->block_answer};
     assert_int_equal(local_plan_open(&options, &built.report, &plan), 0);
     for (size_t i = 0; texts->forward[i] != NULL; i++) {
-        built.error = worse(built.error, local_plan_forward(plan, texts->forward[i]));
+        built.error = worse(built.error, local_plan_forward(plan, "forward", texts->forward[i]));
     }
     for (size_t i = 0; texts->records[i] != NULL; i++) {
-        built.error = worse(built.error, local_plan_record(plan, texts->records[i]));
+        built.error = worse(built.error, local_plan_record(plan, "records", texts->records[i]));
     }
     if (texts->hosts != NULL) {
         built.error = worse(built.error, local_plan_hosts(plan, "hosts", span_text(texts->hosts)));
@@ -274,6 +274,7 @@ static void test_own_loopback_name(void **state)
     local_free(local);
 }
 
+/* An address takes 16 bytes of the 32 KiB: the first line too many is told, with its number. */
 static void test_too_many_records(void **state)
 {
     (void)state;
@@ -283,9 +284,38 @@ static void test_too_many_records(void **state)
         size +=
             (size_t)snprintf(hosts + size, sizeof hosts - size, "10.0.%u.%u crowd\n", i / 250, i % 250 + 1);
     }
-    struct built built = build_texts(&(struct texts){.hosts = hosts});
+    struct built built = build_texts(&(struct texts){.records = {"crowd A 192.0.2.1"}, .hosts = hosts});
     assert_int_equal(built.error, ERROR_INVALID);
-    assert_non_null(strstr(built.first, "\"crowd.\": has more records"));
+    assert_string_equal(built.first,
+                        "hosts:2048: \"crowd.\": has more records than fit into an answer, which are "
+                        "32 KiB for one name: take this one or others of the name out");
+    assert_int_equal(built.complaints, LOCAL_COMPLAINTS_MAX + 1);
+}
+
+/* Records of the configuration are told by the place that they came with, and not by a file's. */
+static void test_too_many_strings(void **state)
+{
+    (void)state;
+    static char text[4100] = "big TXT";
+    for (unsigned i = 0; i < 15; i++) {
+        size_t size = strlen(text);
+        snprintf(text + size, sizeof text - size, " %0250u", i);
+    }
+    struct local_plan *plan;
+    struct built built = {.report.error = note};
+    assert_int_equal(local_plan_open(&(struct local_options){.hash_key = {{7, 8}}}, &built.report, &plan), 0);
+    for (unsigned i = 0; i < 10; i++) {
+        char place[32];
+        text[8] = (char)('0' + i);
+        snprintf(place, sizeof place, "dnseal.yaml:%u:5", i + 1);
+        assert_int_equal(local_plan_record(plan, place, text), 0);
+    }
+    assert_int_equal(local_plan_hosts(plan, "hosts", span_text("192.0.2.1 other\n")), 0);
+    assert_int_equal(local_build(plan, &built.local), ERROR_INVALID);
+    local_plan_close(plan);
+    assert_int_equal(built.complaints, 2);
+    assert_non_null(strstr(built.first, "dnseal.yaml:9:5: \"big.\": has more records"));
+    assert_non_null(strstr(built.last, "dnseal.yaml:10:5: \"big.\": has more records"));
 }
 
 /* ---- blocks ---- */
@@ -401,6 +431,7 @@ int main(void)
         cmocka_unit_test(test_hosts),
         cmocka_unit_test(test_own_loopback_name),
         cmocka_unit_test(test_too_many_records),
+        cmocka_unit_test(test_too_many_strings),
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_block_answers),
         cmocka_unit_test(test_against_model),
