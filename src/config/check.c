@@ -75,7 +75,11 @@ static void check_ca(struct config_work *work, const char *path, bool parse)
         complain(work, "tls.ca", path, error_text(error_from_errno(errno)));
         return;
     }
-    const char *refusal = parse ? unparsable(descriptor) : unreadable(descriptor);
+    struct stat status;
+    bool is_file = fstat(descriptor, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
+    const char *refusal = !is_file ? error_text(ERROR_IRREGULAR)
+                          : parse  ? unparsable(descriptor)
+                                   : unreadable(descriptor);
     if (refusal != NULL) {
         complain(work, "tls.ca", path, refusal);
     }

@@ -63,20 +63,36 @@ static int read_descriptor(int descriptor, size_t most, char **text, size_t *siz
     return ERROR_MEMORY;
 }
 
-int boot_read_file(const char *path, size_t most, char **text, size_t *size)
+static int irregular(int descriptor)
+{
+    struct stat status;
+    if (fstat(descriptor, &status) != 0) {
+        return error_from_errno(errno);
+    }
+    return S_ISREG(status.st_mode) ? 0 : S_ISDIR(status.st_mode) ? ERROR_DIRECTORY : ERROR_IRREGULAR;
+}
+
+static int read_path(const char *path, int flags, size_t most, char **text, size_t *size)
 {
     *text = NULL;
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (descriptor < 0) {
         return error_from_errno(errno);
     }
-    int error = read_descriptor(descriptor, most, text, size);
+    int error = flags & O_NONBLOCK ? irregular(descriptor) : 0;
+    error = error == 0 ? read_descriptor(descriptor, most, text, size) : error;
     close(descriptor);
     if (error != 0) {
         free(*text);
         *text = NULL;
     }
     return error;
+}
+
+/* Opening a pipe without a writer would wait for one, and reading one for what it writes. */
+int boot_read_file(const char *path, size_t most, char **text, size_t *size)
+{
+    return read_path(path, O_NONBLOCK | O_NOCTTY, most, text, size);
 }
 
 /* ---- the configuration ---- */
@@ -93,7 +109,7 @@ static int read_configuration_file(const struct arguments *arguments, struct boo
                                    struct config_sources *sources)
 {
     const char *path = arguments->file != NULL ? arguments->file : default_file;
-    int error = boot_read_file(path, FILE_MOST, &boot->file_text, &boot->file_size);
+    int error = read_path(path, 0, FILE_MOST, &boot->file_text, &boot->file_size); /* -c /dev/stdin */
     if (error == ERROR_NOT_FOUND && arguments->file == NULL) {
         return 0;
     }

@@ -137,7 +137,7 @@ void boot_close(struct boot *boot);
 void boot_count_cache(const struct boot *boot);
 
 /* The whole file, where it has fewer than `most` bytes; the caller frees the text, which is NULL after an
- * error. */
+ * error. ERROR_IRREGULAR, ERROR_DIRECTORY for what is no file: it is not waited for. */
 int boot_read_file(const char *path, size_t most, char **text, size_t *size);
 
 /* A new descriptor for log.target, or -1 with errno set. */

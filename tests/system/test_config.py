@@ -1,10 +1,11 @@
 """Configurations, good and broken: what --check says, and where values come from."""
 import re
 import resource
+import subprocess
 
 import pytest
 
-from program import run, scaled
+from program import BINARY, clean_environment, run, scaled
 
 BASE = """listen: ["127.0.0.1:5300"]
 upstreams: ["tls://127.0.0.2:8853#a.test"]
@@ -160,6 +161,12 @@ def test_printed_configuration_is_the_same_again(check, tmp_path, case):
     again = tmp_path / "again.yaml"
     again.write_text(printed.stdout)
     assert run(["-c", str(again), "--print-config"]).stdout == printed.stdout
+
+
+def test_it_may_come_through_a_pipe(authority):
+    done = subprocess.run([BINARY, "-c", "/dev/stdin", "--check"], input=text_of("", authority.ca), text=True,
+                          capture_output=True, env=clean_environment(), timeout=scaled(10))
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_file(tmp_path):

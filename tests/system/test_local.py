@@ -1,6 +1,7 @@
 """What is answered without asking anybody: special use, hosts files, records and block lists."""
 import os
 import signal
+import stat
 import subprocess
 
 import pytest
@@ -149,6 +150,26 @@ def test_place_of_a_missing_file(write_config, a, tmp_path, key):
     variable = "DNSEAL_LOCAL_" + key.upper()
     done = run(["-c", str(file), "--check"], env={variable: "/no/one"})
     assert done.stderr == 'environment: %s: "/no/one": cannot be read: no such file or entry\n' % variable
+
+
+@pytest.mark.parametrize("part", ["local: { hosts: [%s] }", "local: { block: [%s] }", "tls: { ca: %s }"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "device"])
+def test_no_file_is_waited_for(write_config, a, tmp_path, part, kind):
+    """Shows: P02"""
+    path = "/dev/zero" if kind == "device" else str(tmp_path / kind)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "socket":
+        os.mknod(path, stat.S_IFSOCK | 0o600)
+    file, _, _ = write_config(a, **{part.split(":")[0]: None})
+    file.write_text(file.read_text() + part % path + "\n")
+    line = len(file.read_text().splitlines())
+    for words in (["--check"], []):
+        done = run(["-c", str(file), *words])
+        assert done.returncode == 1
+        place, said = done.stderr.split(": ", 1)
+        assert place.rsplit(":", 1)[0] == "%s:%d" % (file, line)
+        assert '"%s": ' % path in said and "is a pipe, a socket or a device, and a file is needed" in said
 
 
 def test_too_many_records_of_a_name(write_config, a, tmp_path):
