@@ -263,12 +263,13 @@ static int share_memory(struct boot *boot)
     if (boot->stream_blocks > 0) {
         return 0;
     }
-    complain(
-        "limits.memory: %zuMiB is too little, this configuration needs %zuMiB for %u worker%s: %zuMiB for "
+    config_refuse(
+        boot->config, &report, config_place_of(boot->config, "limits.memory"),
+        "%zuMiB is too little, this configuration needs %zuMiB for %u worker%s: %zuMiB for "
         "queries that wait (limits.pending), %zuMiB for connections to servers (upstream.links, "
         "upstream.in_flight), %zuMiB for listeners and clients (limits.tcp_connections), %zuMiB for buffers "
         "(limits.tcp_output), %zuMiB for the cache (cache.size), %zuMiB for names that are answered here "
-        "(local.block, local.hosts), %zuMiB for the rest; raise it, or lower one of the others",
+        "(local.block, local.hosts), %zuMiB for the rest; raise limits.memory, or lower one of the others",
         (size_t)boot->config->limits.memory / MEBIBYTE, in_mebibytes(budget.needed), boot->workers,
         boot->workers == 1 ? "" : "s", in_mebibytes(budget.queries), in_mebibytes(budget.links),
         in_mebibytes(budget.clients), in_mebibytes(budget.buffers), in_mebibytes(budget.cache),

@@ -89,7 +89,7 @@ def test_log_that_may_not_grow(a, write_config, tmp_path):
 
 def memory_needed(words):
     """What the refusal names, in MiB."""
-    found = re.search(r"limits\.memory: (\d+)MiB is too little, this configuration needs (\d+)MiB", words)
+    found = re.search(r":\d+:\d+: limits\.memory: (\d+)MiB is too little, this configuration needs (\d+)MiB", words)
     assert found, words
     return int(found.group(2))
 
@@ -111,6 +111,21 @@ def test_memory_that_does_not_suffice_refuses_the_start(a, write_config, dnseal)
     assert memory_needed(refusal(write_config, a, workers=2)) > needed
     program = dnseal(a, workers=1, limits={"memory": "%dMiB" % needed})
     assert rcode_of(program.udp_raw(query("x.test"))) == 0
+
+
+def test_memory_that_does_not_suffice_is_told_with_its_place(a, write_config):
+    """Shows: P02"""
+    file, _, _ = write_config(a, limits=None)
+    large = {"DNSEAL_LIMITS_PENDING": "1000000"}
+    for more, place in (({}, "default: limits.memory: 256MiB"),
+                        ({"DNSEAL_LIMITS_MEMORY": "20MiB"}, "environment: DNSEAL_LIMITS_MEMORY: 20MiB")):
+        done = run(["-c", str(file), "--check"], env={**large, **more})
+        assert done.returncode == 1 and done.stderr.startswith(place + " is too little"), done.stderr
+        assert "raise limits.memory" in done.stderr and "limits.pending" in done.stderr
+    file.write_text(file.read_text() + "limits:\n  memory: 30MiB\n")
+    line = len(file.read_text().splitlines())
+    done = run(["-c", str(file)], env=large)
+    assert done.stderr.startswith("%s:%d:11: limits.memory: 30MiB is too little" % (file, line)), done.stderr
 
 
 def test_as_many_workers_as_memory_bears(a, write_config, dnseal):
