@@ -80,6 +80,16 @@ static void log_flush(struct boot *boot, const char *what, uint64_t forgotten)
     }
 }
 
+/* Whether the byte is part of what a backslash before it began. */
+static bool is_escaped(const char *text, size_t at)
+{
+    size_t begin = at;
+    while (begin > 0 && text[begin - 1] == '\\') {
+        begin--;
+    }
+    return (at - begin) % 2 == 1;
+}
+
 /* `what`: nothing, a name, or a name and the word below. It is cut into. */
 static int forget(struct cache *cache, char *what, uint64_t *forgotten)
 {
@@ -92,7 +102,7 @@ static int forget(struct cache *cache, char *what, uint64_t *forgotten)
         *forgotten = numbers.entries;
         return 0;
     }
-    bool is_below = size > tail && strcmp(what + size - tail, below) == 0;
+    bool is_below = size > tail && strcmp(what + size - tail, below) == 0 && !is_escaped(what, size - tail);
     if (is_below) {
         what[size - tail] = '\0';
     }
@@ -109,7 +119,9 @@ static uint32_t flush(struct boot *boot, const char *what, struct text *text)
     }
     snprintf(words, sizeof words, "%s", what);
     if (forget(&boot->cache, words, &forgotten) != 0) {
-        say(text, "not a name; known are: flush, flush NAME, flush NAME below\n");
+        say(text,
+            "not a name (in one, \"\\ \" is a space and \"\\\\\" a backslash); known are: flush, flush NAME, "
+            "flush NAME below\n");
         return 2;
     }
     keeper_renew(boot->keeper);
@@ -193,7 +205,8 @@ static void on_client_ready(struct event_watch *watch, unsigned readiness)
     char command[COMMAND_SIZE] = "";
     int size = net_local_receive(watch->descriptor, (uint8_t *)command, sizeof command - 1, NULL);
     if (size > 0) {
-        begin_answer(control, command);
+        bool is_text = strlen(command) == (size_t)size; /* and not one that goes on behind its end */
+        begin_answer(control, is_text ? command : "");
     } else if (size != ERROR_AGAIN) {
         drop_client(control);
     }

@@ -123,6 +123,21 @@ def test_flush_of_no_name(a, dnseal, words):
     assert is_kept(program, a, "x.test")
 
 
+def test_flush_of_names_with_escapes(a, dnseal):
+    program = dnseal(a, workers=1, cache=ON)
+    names = [r"x\032below", "x", "y.x", r"w.x\092"]
+    for name in names:
+        program.query_udp(name)
+    for words, entries, lost in (([r"x\ below"], 1, names[0]), ([r"x\032below", "below"], 1, names[0]),
+                                 ([r"x\\", "below"], 1, names[3]), ([r"\120", "below"], 2, "y.x")):
+        assert flush(program, *words) == (0, "%d entries forgotten\n" % entries), words
+        assert not is_kept(program, a, lost)
+        assert all(is_kept(program, a, name) for name in names if name not in (lost, "x"))
+    for words in (["x\\"], ["x", "\\"], [r"\ below", "\\"], ["x\\", "below", "above"]):
+        code, said = flush(program, *words)
+        assert code == 2 and said.startswith("not a name "), words
+
+
 def test_flush_without_a_cache(a, dnseal):
     code, said = flush(dnseal(a, workers=1))
     assert code == 1 and "cache.size" in said

@@ -372,6 +372,25 @@ static void a_command_is_answered(void **state)
     close_control(&room);
 }
 
+/* A command with more behind it is another command, or none. */
+static void a_command_that_goes_on_behind_its_end_is_none(void **state)
+{
+    (void)state;
+    static const char packet[] = "flush\0 www.example";
+    struct room room;
+    open_control(&room, 1);
+    int asking;
+    uint32_t head[2];
+    assert_int_equal(net_local_connect(room.path, &asking), 0);
+    assert_int_equal(net_local_send(asking, span_of(packet, sizeof packet - 1), -1), 0);
+    struct pollfd ready = {.fd = asking, .events = POLLIN};
+    assert_int_equal(poll(&ready, 1, 5000), 1);
+    assert_int_equal(net_local_receive(asking, (uint8_t *)head, sizeof head, NULL), sizeof head);
+    assert_int_equal(head[1], 2);
+    net_close(asking);
+    close_control(&room);
+}
+
 /* The longest that the meters can say, to a client that reads it as fast as it can. */
 static void the_longest_answer_arrives_whole(void **state)
 {
@@ -498,6 +517,7 @@ int main(void)
         cmocka_unit_test(a_journal_never_waits_for_a_full_pipe),
         cmocka_unit_test(a_journal_never_waits_for_a_descriptor_that_promised_room),
         cmocka_unit_test(a_command_is_answered),
+        cmocka_unit_test(a_command_that_goes_on_behind_its_end_is_none),
         cmocka_unit_test(the_longest_answer_arrives_whole),
         cmocka_unit_test(garbage_and_silence_hurt_nobody),
         cmocka_unit_test(without_descriptors_it_waits),
