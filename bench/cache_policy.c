@@ -160,7 +160,8 @@ static bool ask_cache(struct cache *cache, uint32_t name)
     if (cache_find(cache, span_of(key, sizeof key), out, sizeof out, &found) == 0) {
         return true;
     }
-    cache_store(cache, span_of(key, sizeof key), span_of(value, value_size(name)), &life);
+    cache_store(cache, cache_generation(cache), span_of(key, sizeof key), span_of(value, value_size(name)),
+                &life);
     return false;
 }
 

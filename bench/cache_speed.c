@@ -46,7 +46,7 @@ static void store(const char *what, struct cache *cache, uint32_t first, uint32_
     struct cache_life life = {.stored_at = 1, .fresh_for = 300000};
     uint64_t begin = clock_monotonic();
     for (uint32_t i = 0; i < count; i++) {
-        cache_store(cache, key_of(first + i, key), span_of(value, size), &life);
+        cache_store(cache, cache_generation(cache), key_of(first + i, key), span_of(value, size), &life);
     }
     printf("%-44s %6.1f ns\n", what, (double)(clock_monotonic() - begin) / count);
 }

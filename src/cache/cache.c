@@ -11,7 +11,7 @@
 
 #include "cache/internal.h"
 
-#define MAGIC UINT64_C(0x3130656863616364) /* "dcache01", its version at the end */
+#define MAGIC UINT64_C(0x3230656863616364) /* "dcache02", its version at the end */
 
 enum {
     PART_MOST = 1792 * 1024,  /* bytes of a part: 4,096 buckets for entries of about 100 bytes */
@@ -95,8 +95,20 @@ void cache_mend(struct cache *cache, uint32_t owner)
     }
 }
 
+uint64_t cache_generation(const struct cache *cache)
+{
+    return atomic_load_explicit(&cache->head->generation, memory_order_seq_cst);
+}
+
+void cache_begin_generation(struct cache *cache)
+{
+    atomic_fetch_add_explicit(&cache->head->generation, 1, memory_order_seq_cst);
+}
+
+/* In this order: who sees the new era sees the new generation. */
 void cache_clear(struct cache *cache)
 {
+    cache_begin_generation(cache);
     atomic_fetch_add_explicit(&cache->head->era, 1, memory_order_acq_rel);
 }
 

@@ -74,10 +74,18 @@ struct cache_found {
 int cache_find(const struct cache *cache, struct span key, uint8_t *out, size_t capacity,
                struct cache_found *found);
 
-/* Stores a copy in place of what was there; a key has CACHE_KEY_MAX bytes at most. False when it was dropped:
- * another thread was writing to the same part, or the value is larger than CACHE_VALUE_MAX. What was there
- * stays then. */
-bool cache_store(struct cache *cache, struct span key, struct span value, const struct cache_life *life);
+/* A number that cache_clear and cache_begin_generation count on. */
+uint64_t cache_generation(const struct cache *cache);
+
+/* From now on nothing is stored that was asked for before. To be called before entries are forgotten by
+ * cache_visit that must not come back: what is stored until then is shown. */
+void cache_begin_generation(struct cache *cache);
+
+/* Stores a copy in place of what was there; a key has CACHE_KEY_MAX bytes at most. `generation` is the one in
+ * which the value was asked for. False when it was dropped: that is over, another thread was writing to the
+ * same part, or the value is larger than CACHE_VALUE_MAX. What was there stays then. */
+bool cache_store(struct cache *cache, uint64_t generation, struct span key, struct span value,
+                 const struct cache_life *life);
 
 /* Whether the caller is the one to refresh the entry: true for one caller only, until `until` (milliseconds)
  * or until it is stored anew. False also when the entry is gone, or its part was being written to. */
@@ -86,7 +94,7 @@ bool cache_claim(struct cache *cache, struct span key, uint64_t now, uint64_t un
 /* Forgets one entry; false when it was not there, or its part was being written to (call it again). */
 bool cache_remove(struct cache *cache, struct span key);
 
-/* Forgets everything, at once and for all processes. */
+/* Forgets everything, at once and for all processes, and begins a generation. */
 void cache_clear(struct cache *cache);
 
 /* Shows every entry that is there the whole time, in no order, to `visit`; one for which that returns false

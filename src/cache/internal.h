@@ -33,6 +33,14 @@
  * they are ldar (ldapr where the compiler may) and stlr, which hold the order that 3 and 4 need without a
  * barrier.
  *
+ *  8. What was asked for in an older generation is not stored: a writer looks at `generation` while it holds
+ * the part. Whoever forgets entries begins a generation first, and then holds each part. If a writer held it
+ * before, what it stored is found and forgotten; if after, it has synchronised with that hold and sees the
+ * new generation. A part of another era is passed over without being held. So that its first writer cannot
+ * miss the generation while the forgetter misses the era that the writer begins, these four are sequentially
+ * consistent: the count of the generation and the look at the era there, the store of the era and the look at
+ * the generation here. The looks cost what an acquire costs.
+ *
  * A reader believes no size that it read before the second look: each is checked against the ends of the log.
  */
 #ifndef CACHE_INTERNAL_H
@@ -105,6 +113,7 @@ struct cache_head {
     struct cache_layout layout;
     struct hash_key key;
     _Alignas(CACHE_LINE) cache_word era; /* never 0; a part of another era is empty */
+    cache_word generation;
 };
 
 /* ---- where things are ---- */

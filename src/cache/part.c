@@ -19,7 +19,7 @@ static void begin_anew(const struct cache_view *view, uint64_t era)
     atomic_store_explicit(&part->entries, 0, memory_order_relaxed);
     atomic_store_explicit(&part->words, 0, memory_order_relaxed);
     atomic_store_explicit(&part->buckets, CACHE_BUCKETS_LEAST, memory_order_release);
-    cache_put(&part->era, era);
+    atomic_store_explicit(&part->era, era, memory_order_seq_cst);
 }
 
 bool cache_part_enter(const struct cache *cache, uint32_t number, struct cache_view *out)

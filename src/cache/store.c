@@ -69,7 +69,8 @@ static void store(const struct cache_view *view, const struct storing *new)
     append(view, queue, frequency, new);
 }
 
-bool cache_store(struct cache *cache, struct span key, struct span value, const struct cache_life *life)
+bool cache_store(struct cache *cache, uint64_t generation, struct span key, struct span value,
+                 const struct cache_life *life)
 {
     assert(key.size <= CACHE_KEY_MAX && life->stored_at < CACHE_TIME_END);
     uint64_t hash = cache_hash(cache->head, key);
@@ -80,11 +81,14 @@ bool cache_store(struct cache *cache, struct span key, struct span value, const 
         atomic_fetch_add_explicit(dropped, 1, memory_order_relaxed);
         return false;
     }
-    struct storing new = {.key = key, .value = value, .life = life, .hash = hash};
-    store(&view, &new);
-    cache_add(&view.part->stored, 1);
+    bool is_current = cache_generation(cache) == generation; /* asked while nobody else may hold the part */
+    if (is_current) {
+        struct storing new = {.key = key, .value = value, .life = life, .hash = hash};
+        store(&view, &new);
+        cache_add(&view.part->stored, 1);
+    }
     cache_part_leave(&view);
-    return true;
+    return is_current;
 }
 
 bool cache_claim(struct cache *cache, struct span key, uint64_t now, uint64_t until)

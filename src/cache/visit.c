@@ -74,7 +74,7 @@ static bool show(struct tour *tour, const cache_word *slot)
 static void show_part(struct tour *tour)
 {
     struct cache_view view = cache_view_of(tour->cache->head, tour->number);
-    if (cache_load(&view.part->era) != cache_load(&view.head->era)) {
+    if (atomic_load_explicit(&view.part->era, memory_order_seq_cst) != cache_load(&view.head->era)) {
         return;
     }
     for (uint32_t i = 0; i < atomic_load_explicit(&view.part->buckets, memory_order_acquire); i++) {

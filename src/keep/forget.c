@@ -49,6 +49,7 @@ int keep_forget(struct cache *cache, const char *name, bool below, uint64_t *for
         return error;
     }
     struct forgetting forgetting = {.visitor.visit = show, .name = span_of(wire, size), .below = below};
+    cache_begin_generation(cache);
     cache_visit(cache, &forgetting.visitor);
     *forgotten = forgetting.forgotten;
     return 0;

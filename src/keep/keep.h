@@ -43,6 +43,7 @@ struct keep_terms {
     uint64_t origin;     /* of whom the answers are: those of others are not read */
     uint64_t most;       /* milliseconds that an entry may live, and a file may be old */
     uint64_t stale;      /* milliseconds for which an entry is of use after its life */
+    uint64_t generation; /* of the cache, when it was decided to read: what is forgotten since stays away */
 };
 
 struct keep_count {
@@ -67,7 +68,8 @@ bool keep_is_ours(struct span begin);
 enum { KEEP_MAGIC_SIZE = 8 };
 
 /* Forgets what is kept under a name (a text, see dns_name_from_text) for every type, class and kind of
- * answer, and with `below` also under every name that ends in it. ERROR_INVALID for what is no name. */
+ * answer, and with `below` also under every name that ends in it; what is still being asked for is not kept,
+ * of whatever name it is. ERROR_INVALID for what is no name. */
 int keep_forget(struct cache *cache, const char *name, bool below, uint64_t *forgotten);
 
 #endif

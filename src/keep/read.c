@@ -78,8 +78,8 @@ static void store(struct reading *reading, const struct keep_entry *entry)
         return;
     }
     struct cache_life life = {.stored_at = terms->boot - age, .fresh_for = fresh_for, .note = entry->note};
-    for (unsigned i = 0; i < STORE_TRIES; i++) {
-        if (cache_store(reading->cache, entry->key, entry->value, &life)) {
+    for (unsigned i = 0; i < STORE_TRIES && cache_generation(reading->cache) == terms->generation; i++) {
+        if (cache_store(reading->cache, terms->generation, entry->key, entry->value, &life)) {
             reading->count.entries++;
             return;
         }

@@ -43,10 +43,11 @@ struct keeper {
     pid_t child; /* 0: nothing goes on */
     enum keeper_task task;
     uint64_t begun_at;
-    uint64_t stored; /* how many stores the last file has seen */
-    bool is_stale;   /* it does not tell all the same what the cache has */
-    bool again;      /* another one is due when this child is gone */
-    bool forgets;    /* something was flushed since the last file was written */
+    uint64_t generation; /* of the cache, when it was begun */
+    uint64_t stored;     /* how many stores the last file has seen */
+    bool is_stale;       /* it does not tell all the same what the cache has */
+    bool again;          /* another one is due when this child is gone */
+    bool forgets;        /* something was flushed since the last file was written */
     bool is_last;
     void (*finished)(void *owner);
     void *owner;
@@ -71,8 +72,9 @@ static uint64_t origin_of(const struct config *config)
     return origin;
 }
 
-static struct keep_terms terms_of(const struct config *config)
+static struct keep_terms terms_of(const struct keeper *keeper)
 {
+    const struct config *config = keeper->boot->config;
     uint64_t most = config->cache.max_ttl > config->cache.negative_max_ttl ? config->cache.max_ttl
                                                                            : config->cache.negative_max_ttl;
     return (struct keep_terms){
@@ -81,6 +83,7 @@ static struct keep_terms terms_of(const struct config *config)
         .origin = origin_of(config),
         .most = most * (CLOCK_SECOND / CLOCK_MILLISECOND),
         .stale = config->cache.serve_stale ? config->cache.stale_max * (CLOCK_SECOND / CLOCK_MILLISECOND) : 0,
+        .generation = keeper->generation,
     };
 }
 
@@ -100,7 +103,7 @@ static void run_child(struct keeper *keeper, enum keeper_task task, pid_t monito
     struct keeper_job job = {
         .path = keeper->boot->config->cache.file,
         .cache = keeper->boot->cache,
-        .terms = terms_of(keeper->boot->config),
+        .terms = terms_of(keeper),
         .forgets = keeper->forgets,
     };
     job.cache.owner = (uint32_t)getpid();
@@ -123,6 +126,7 @@ static int start_child(struct keeper *keeper, enum keeper_task task)
     *keeper->shared = (struct keeper_outcome){.fault = KEEP_FAULT_SYSTEM, .error = ERROR_SYSTEM};
     keeper->task = task;
     keeper->begun_at = clock_monotonic();
+    keeper->generation = cache_generation(&keeper->boot->cache);
     keeper->stored = count_stored(keeper);
     keeper->is_stale = false;
     pid_t monitor = getpid();

@@ -29,9 +29,10 @@ struct query {
     struct list node; /* in the door's list, or in the hall's */
     struct net_peer peer;
     uint64_t arrived_at, id;
-    bool is_shared;   /* its answer may be given to others, and kept for them */
-    bool has_stale;   /* the cache has an answer whose time is over */
-    bool is_answered; /* with a stale answer, or there was no client: what is to come is for the cache */
+    uint64_t generation; /* of the cache, when it was asked */
+    bool is_shared;      /* its answer may be given to others, and kept for them */
+    bool has_stale;      /* the cache has an answer whose time is over */
+    bool is_answered;    /* with a stale answer, or there was no client: what is to come is for the cache */
     uint16_t *waiting_of_client; /* the client's bucket */
     struct event_timer timer;    /* the moment for a stale answer; a follower's deadline */
     struct query *leader;        /* NULL for a leader */
@@ -133,6 +134,10 @@ bool query_recall_at_once(const struct query_passage *passage);
 /* Answers a question that waited with what the cache has of before; false when that is nothing. From then on,
  * and for a while, others do not wait for what was waited for in vain. */
 bool query_recall_stale(struct query *query);
+
+/* What a question has to know of the cache while it is out: an answer to what was asked before something was
+ * forgotten is not kept, since it may be what had to be forgotten. */
+uint64_t query_generation(const struct query_hall *hall);
 
 /* Keeps what came of a question. */
 void query_keep(const struct query *query, const struct upstream_result *result);

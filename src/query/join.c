@@ -35,8 +35,9 @@ struct query *query_join_find(struct query_passage *passage)
 {
     struct query_hall *hall = passage->hall;
     passage->hash = hash_of(passage);
+    uint64_t generation = query_generation(hall); /* after a flush nobody waits for what was asked before */
     struct query *leader = *bucket_of(hall, passage->hash);
-    while (leader != NULL && (leader->hash != passage->hash ||
+    while (leader != NULL && (leader->hash != passage->hash || leader->generation != generation ||
                               leader->follower_count == QUERY_FOLLOWERS_MOST || !is_same(leader, passage))) {
         leader = leader->next_out;
     }

@@ -43,17 +43,19 @@ struct sought {
     struct query_hall *hall;
     struct span question;
     bool dnssec_ok, cd;
+    uint64_t generation; /* of a question that was out */
 };
 
 static struct sought sought_by(const struct query_passage *passage)
 {
     const struct dns_query *query = &passage->query;
-    return (struct sought){passage->hall, query->question, query->dnssec_ok, query->cd};
+    return (struct sought){passage->hall, query->question, query->dnssec_ok, query->cd, 0};
 }
 
 static struct sought sought_for(const struct query *query)
 {
-    return (struct sought){query->hall, query->view.question, query->view.dnssec_ok, query->view.cd};
+    return (struct sought){query->hall, query->view.question, query->view.dnssec_ok, query->view.cd,
+                           query->generation};
 }
 
 struct key {
@@ -250,7 +252,7 @@ static void keep(const struct sought *sought, enum dns_key_kind kind, struct spa
                  const struct cache_life *life)
 {
     struct key key;
-    cache_store(sought->hall->around.cache, key_of(sought, kind, &key), value, life);
+    cache_store(sought->hall->around.cache, sought->generation, key_of(sought, kind, &key), value, life);
 }
 
 static void keep_message(const struct sought *sought, enum dns_key_kind kind, const struct dns_answer *answer,
@@ -333,6 +335,11 @@ static void forget_silence(const struct sought *sought)
 {
     struct key key;
     cache_remove(sought->hall->around.cache, key_of(sought, DNS_KEY_SILENCE, &key));
+}
+
+uint64_t query_generation(const struct query_hall *hall)
+{
+    return hall->around.cache != NULL ? cache_generation(hall->around.cache) : 0;
 }
 
 void query_keep(const struct query *query, const struct upstream_result *result)

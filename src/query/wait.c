@@ -141,6 +141,7 @@ static void fill(struct query *query, const struct query_passage *passage)
     query->id = query->ask.id = passage->id;
     query->arrived_at = event_now(hall->around.loop);
     query->long_message = NULL;
+    query->generation = query_generation(hall);
     query->is_shared = passage->is_shared;
     query->has_stale = passage->has_stale;
     query->is_answered = false;
@@ -249,6 +250,7 @@ static void hand_over(struct query *leader, struct query *heir)
         follower_at(place)->leader = heir;
     }
     event_timer_clear(&heir->timer);
+    heir->generation = query_generation(heir->hall);
     memcpy(heir->message, leader->message, leader->ask.message_size);
     heir->ask.message = heir->message;
     heir->ask.message_size = leader->ask.message_size;

@@ -18,6 +18,8 @@ static void other_sentence(struct world *world, struct words *words)
     } else if (words_take(words, "the network changes")) {
         upstream_pool_network_changed(world->pool);
         world_advance(world, 0);
+    } else if (words_take(words, "the cache is flushed")) {
+        cache_clear(&world->cache);
     } else if (words_take(words, "drain")) {
         listen_drain(world->doors);
     } else if (words_take(words, "doors are busy")) {

@@ -133,7 +133,8 @@ static const char *store(struct cache_model *model, uint32_t number, uint16_t de
     new.life = (struct cache_life){.stored_at = model->now, .fresh_for = detail * 65537U, .note = detail};
     cache_model_value(number, new.version, value, new.size);
     struct span bytes = span_of(value, new.size);
-    bool is_stored = cache_store(&model->cache, cache_model_key(number, key), bytes, &new.life);
+    bool is_stored = cache_store(&model->cache, cache_generation(&model->cache), cache_model_key(number, key),
+                                 bytes, &new.life);
     if (is_stored != (new.size <= CACHE_VALUE_MAX)) {
         return "a store was dropped, or one that is too large was taken";
     }

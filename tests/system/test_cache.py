@@ -113,6 +113,23 @@ def test_flush_of_all_below_a_name(a, dnseal):
     assert flush(program, ".", "below") == (0, "2 entries forgotten\n")
 
 
+@pytest.mark.parametrize("words", [(), ("delay-700.x.test",), ("x.test", "below")])
+def test_flush_while_an_answer_is_on_its_way(a, dnseal, words):
+    """Whoever asked before the flush gets it, and nobody else.
+
+    Shows: I1
+    """
+    program = dnseal(a, workers=1, cache=ON)
+    name = "delay-700.x.test"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(program.query_udp, name)
+        assert a.wait_until(lambda: a.count(name) == 1)
+        assert flush(program, *words) == (0, "0 entries forgotten\n")
+        assert not first.done() and first.result().rcode == 0
+    assert program.status().total("dnseal_cache_entries") == 0
+    assert not is_kept(program, a, name) and is_kept(program, a, name)
+
+
 @pytest.mark.parametrize("words", [("a..b",), ("x.test", "above"), ("",), ("\\",), ("a" * 64,), ("\u00e9.test",),
                                    ("x.test", "", "below")])
 def test_flush_of_no_name(a, dnseal, words):

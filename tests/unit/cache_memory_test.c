@@ -87,8 +87,8 @@ void test_bytes_of_an_entry(void **state)
     assert_in_range(before, 0, 64 * 1024);
     for (uint32_t i = 0; i < ENTRIES; i++) {
         bytes_put_u32(key + 5, i);
-        assert_true(
-            cache_store(&cache, span_of(key, sizeof key), span_of(value, sizeof value), &cache_test_life));
+        assert_true(cache_store(&cache, cache_generation(&cache), span_of(key, sizeof key),
+                                span_of(value, sizeof value), &cache_test_life));
         if (i == ENTRIES / 10) {
             assert_in_range(resident(&cache), 0, ENTRIES / 10 * 200);
         }

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,8 +58,8 @@ static void storm_step(struct storm *storm, struct random *random)
     struct cache_life life = {.stored_at = number, .note = (uint16_t)number};
     if (random_below(random, 3) == 0) {
         struct span bytes = storm_value(number, atomic_fetch_add(&storm->versions, 1), value);
-        atomic_fetch_add(&storm->stored,
-                         cache_store(&storm->cache, cache_test_key(number, key), bytes, &life));
+        atomic_fetch_add(&storm->stored, cache_store(&storm->cache, cache_generation(&storm->cache),
+                                                     cache_test_key(number, key), bytes, &life));
     } else if (cache_find(&storm->cache, cache_test_key(number, key), value, sizeof value, &found) == 0) {
         bool is_right =
             is_whole(number, found.value) && found.life.stored_at == number && found.life.note == number;
@@ -342,7 +343,8 @@ void test_one_claims(void **state)
     uint8_t key[CACHE_TEST_KEY];
     struct cache_life life = {.stored_at = 0};
     claims.cache = cache_test_open(CACHE_SIZE_LEAST);
-    assert_true(cache_store(&claims.cache, cache_test_key(1, key), span_text("value"), &life));
+    assert_true(cache_store(&claims.cache, cache_generation(&claims.cache), cache_test_key(1, key),
+                            span_text("value"), &life));
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, run_claims, &claims), 0);
     }
@@ -356,4 +358,76 @@ void test_one_claims(void **state)
     pthread_join(threads[0], NULL);
     pthread_join(threads[1], NULL);
     cache_close(&claims.cache);
+}
+
+enum { FORGET_KEYS = 64, FORGETS = 3000, FORGET_EVERY_US = 50 };
+
+/* One thread stores, and is interrupted anywhere in that to forget everything. */
+static struct forgetting {
+    struct cache_visitor visitor;
+    struct cache cache;
+    atomic_uint forgets;
+    _Atomic(uint64_t) generation; /* begun when it was forgotten last */
+} forgetting;
+
+static bool forget_all(struct cache_visitor *visitor, struct span key, struct span value,
+                       const struct cache_life *life)
+{
+    (void)visitor;
+    (void)key;
+    (void)value;
+    (void)life;
+    return false;
+}
+
+/* Nothing can be forgotten while the part is held, and it would be waited for. */
+static void on_alarm(int number)
+{
+    (void)number;
+    if (atomic_load(&cache_view_of(forgetting.cache.head, 0).part->holder) == 0) {
+        cache_begin_generation(&forgetting.cache);
+        cache_visit(&forgetting.cache, &forgetting.visitor);
+        forgetting.generation = cache_generation(&forgetting.cache);
+        forgetting.forgets++;
+    }
+}
+
+static void set_alarm(suseconds_t microseconds)
+{
+    struct itimerval time = {.it_interval.tv_usec = microseconds, .it_value.tv_usec = microseconds};
+    assert_int_equal(setitimer(ITIMER_REAL, &time, NULL), 0);
+}
+
+/* A value tells the generation in which it was asked for. */
+static void ask_and_store(uint32_t number)
+{
+    static const struct cache_life life = {.stored_at = 0};
+    uint8_t key[CACHE_TEST_KEY], out[sizeof(uint64_t)];
+    struct cache_found found;
+    uint64_t generation = cache_generation(&forgetting.cache);
+    struct span value = span_of(&generation, sizeof generation);
+    cache_store(&forgetting.cache, generation, cache_test_key(number, key), value, &life);
+    uint64_t forgotten = forgetting.generation;
+    if (cache_find(&forgetting.cache, cache_test_key(number, key), out, sizeof out, &found) == 0) {
+        memcpy(&generation, out, sizeof generation);
+        assert_true(generation >= forgotten);
+    }
+}
+
+/* Nothing that was asked for before comes back, wherever the store was when it was forgotten. */
+void test_forgotten_stays_away(void **state)
+{
+    (void)state;
+    struct sigaction action = {.sa_handler = on_alarm}, before;
+    forgetting.cache = cache_test_open(CACHE_SIZE_LEAST);
+    forgetting.visitor.visit = forget_all;
+    assert_int_equal(sigaction(SIGALRM, &action, &before), 0);
+    set_alarm(FORGET_EVERY_US);
+    for (uint32_t i = 0; forgetting.forgets < FORGETS; i = (i + 1) % FORGET_KEYS) {
+        ask_and_store(i);
+    }
+    set_alarm(0);
+    assert_int_equal(sigaction(SIGALRM, &before, NULL), 0);
+    assert_true(cache_test_count(&forgetting.cache).stored > 0);
+    cache_close(&forgetting.cache);
 }

@@ -34,7 +34,7 @@ struct span cache_test_key(uint32_t number, uint8_t out[CACHE_TEST_KEY])
 bool cache_test_store(struct cache *cache, uint32_t number, struct span value)
 {
     uint8_t key[CACHE_TEST_KEY];
-    return cache_store(cache, cache_test_key(number, key), value, &cache_test_life);
+    return cache_store(cache, cache_generation(cache), cache_test_key(number, key), value, &cache_test_life);
 }
 
 int cache_test_find(const struct cache *cache, uint32_t number, struct cache_found *found)
@@ -99,7 +99,7 @@ static void test_largest_life(void **state)
     struct cache_life life = {.stored_at = CACHE_TIME_END - 1, .fresh_for = UINT32_MAX, .note = UINT16_MAX};
     struct cache_found found;
     uint8_t key[CACHE_TEST_KEY];
-    assert_true(cache_store(&cache, cache_test_key(1, key), span_text("x"), &life));
+    assert_true(cache_store(&cache, cache_generation(&cache), cache_test_key(1, key), span_text("x"), &life));
     assert_int_equal(cache_test_find(&cache, 1, &found), 0);
     assert_true(found.life.stored_at == CACHE_TIME_END - 1);
     assert_int_equal(found.life.fresh_for, UINT32_MAX);
@@ -135,7 +135,8 @@ static void test_all_sizes(void **state)
         for (size_t value = 0; value <= CACHE_VALUE_MAX; value += value < 40 ? 1 : 13099) {
             struct span stored =
                 span_of(bytes + key, value < sizeof bytes - key ? value : sizeof bytes - key);
-            assert_true(cache_store(&cache, span_of(bytes, key), stored, &cache_test_life));
+            assert_true(
+                cache_store(&cache, cache_generation(&cache), span_of(bytes, key), stored, &cache_test_life));
             assert_int_equal(cache_find(&cache, span_of(bytes, key), out, sizeof out, &found), 0);
             assert_true(span_equal(found.value, stored));
         }
@@ -151,7 +152,7 @@ static void test_full_key_compared(void **state)
     struct cache_found found;
     uint8_t one[CACHE_TEST_KEY], two[CACHE_TEST_KEY];
     struct span first = cache_test_key(1, one), second = cache_test_key(2, two);
-    assert_true(cache_store(&cache, first, span_text("one"), &cache_test_life));
+    assert_true(cache_store(&cache, cache_generation(&cache), first, span_text("one"), &cache_test_life));
     /* Name the first one's entry where the second is looked for. */
     struct cache_view view = cache_view_of(cache.head, 0);
     uint64_t hashes[] = {cache_hash(cache.head, first), cache_hash(cache.head, second)};
@@ -174,7 +175,8 @@ static void test_neighbours(void **state)
     for (uint8_t i = 0; i < CACHE_KEY_SLOTS; i++) {
         cache_test_key(7, key);
         key[4 + i % CACHE_KEY_TAIL] = i;
-        assert_true(cache_store(&cache, span_of(key, sizeof key), span_of(&i, 1), &cache_test_life));
+        struct span bytes = span_of(key, sizeof key);
+        assert_true(cache_store(&cache, cache_generation(&cache), bytes, span_of(&i, 1), &cache_test_life));
         uint32_t home = cache_home(&view, cache_hash(cache.head, span_of(key, sizeof key)));
         assert_int_equal(home, cache_home(&view, cache_hash(cache.head, cache_test_key(7, key))));
     }
@@ -241,14 +243,14 @@ static void test_claim(void **state)
     uint8_t bytes[CACHE_TEST_KEY];
     struct span key = cache_test_key(1, bytes);
     assert_false(cache_claim(&cache, key, 2000, 3000));
-    assert_true(cache_store(&cache, key, span_text("value"), &life));
+    assert_true(cache_store(&cache, cache_generation(&cache), key, span_text("value"), &life));
     assert_true(cache_claim(&cache, key, 2000, 3000));
     assert_false(cache_claim(&cache, key, 2000, 3000));
     assert_false(cache_claim(&cache, key, 2999, 3999));
     assert_true(cache_claim(&cache, key, 3000, 3500));
     assert_int_equal(cache_test_find(&cache, 1, &found), 0);
     assert_true(span_equal(found.value, span_text("value")));
-    assert_true(cache_store(&cache, key, span_text("newer"), &life));
+    assert_true(cache_store(&cache, cache_generation(&cache), key, span_text("newer"), &life));
     assert_true(cache_claim(&cache, key, 3001, UINT64_MAX));
     assert_false(cache_claim(&cache, key, 1000 + UINT64_C(0xfffffffe), UINT64_MAX));
     assert_true(cache_remove(&cache, key));
@@ -312,6 +314,34 @@ static bool gather(struct cache_visitor *visitor, struct span key, struct span v
     assert_int_equal(life->note, cache_test_life.note);
     gathering->shown[number]++;
     return number % 2 == 0;
+}
+
+static void test_generation(void **state)
+{
+    (void)state;
+    struct cache cache = cache_test_open(CACHE_SIZE_LEAST);
+    struct cache_found found;
+    uint8_t key[CACHE_TEST_KEY];
+    cache_test_key(1, key);
+    struct span name = span_of(key, sizeof key);
+    void (*const begins[])(struct cache *) = {cache_begin_generation, cache_clear};
+    for (size_t i = 0; i < 2; i++) {
+        uint64_t before = cache_generation(&cache);
+        assert_true(cache_store(&cache, before, name, span_text("old"), &cache_test_life));
+        begins[i](&cache);
+        bool is_there = cache_test_find(&cache, 1, &found) == 0;
+        assert_int_equal(is_there, i == 0);
+        assert_true(cache_generation(&cache) != before);
+        assert_false(cache_store(&cache, before, name, span_text("older"), &cache_test_life));
+        assert_int_equal(cache_test_find(&cache, 1, &found) == 0, is_there);
+        assert_true(!is_there || span_equal(found.value, span_text("old")));
+        assert_true(cache_store(&cache, cache_generation(&cache), name, span_text("new"), &cache_test_life));
+        assert_int_equal(cache_test_find(&cache, 1, &found), 0);
+        assert_true(span_equal(found.value, span_text("new")));
+    }
+    assert_int_equal(cache_test_count(&cache).stored, 4);
+    assert_int_equal(cache_test_count(&cache).dropped, 0);
+    cache_close(&cache);
 }
 
 static void test_visit(void **state)
@@ -425,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_claim),
         cmocka_unit_test(test_remove),
         cmocka_unit_test(test_clear),
+        cmocka_unit_test(test_generation),
         cmocka_unit_test(test_visit),
         cmocka_unit_test(test_flood_passes_by),
         cmocka_unit_test(test_ghost),
@@ -446,6 +477,7 @@ int main(void)
         cmocka_unit_test(test_killed_anywhere),
         cmocka_unit_test(test_processes_share),
         cmocka_unit_test(test_one_claims),
+        cmocka_unit_test(test_forgotten_stays_away),
     };
     return cmocka_run_group_tests_name("cache", tests, NULL, NULL);
 }

@@ -49,5 +49,6 @@ void test_dead_holder(void **state);
 void test_killed_anywhere(void **state);
 void test_processes_share(void **state);
 void test_one_claims(void **state);
+void test_forgotten_stays_away(void **state);
 
 #endif

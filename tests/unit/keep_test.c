@@ -60,7 +60,8 @@ static void store(struct cache *cache, uint32_t number, uint64_t age, uint32_t f
     uint8_t key[KEY], value[200];
     struct cache_life life = {
         .stored_at = terms.boot - age, .fresh_for = fresh_for, .note = (uint16_t)number};
-    assert_true(cache_store(cache, key_of(number, key), value_of(number, value), &life));
+    assert_true(
+        cache_store(cache, cache_generation(cache), key_of(number, key), value_of(number, value), &life));
 }
 
 static bool find(const struct cache *cache, uint32_t number, struct cache_found *found)
@@ -140,9 +141,11 @@ static void the_least_and_the_largest_come_back(void **state)
     memset(key, 0x5a, sizeof key);
     struct cache from = open_cache(), to = open_cache();
     struct cache_life life = {.stored_at = terms.boot, .fresh_for = HOUR};
-    assert_true(cache_store(&from, span_of(key, sizeof key), span_of(large, sizeof large), &life));
-    assert_true(cache_store(&from, span_of(key, 0), span_of(large, 0), &life));
-    assert_true(cache_store(&from, span_of(key, 1), span_of(large, sizeof large), &life));
+    assert_true(cache_store(&from, cache_generation(&from), span_of(key, sizeof key),
+                            span_of(large, sizeof large), &life));
+    assert_true(cache_store(&from, cache_generation(&from), span_of(key, 0), span_of(large, 0), &life));
+    assert_true(
+        cache_store(&from, cache_generation(&from), span_of(key, 1), span_of(large, sizeof large), &life));
     struct keep_count count;
     int file = open_file();
     assert_int_equal(keep_write(&from, &terms, file, &count), 0);
@@ -513,7 +516,8 @@ static void names_are_forgotten_in_all_their_kinds(void **state)
         uint8_t key[DNS_KEY_MAX];
         struct cache_life life = {.stored_at = 1, .fresh_for = HOUR};
         for (unsigned j = 0; j < FORMS; j++) {
-            assert_true(cache_store(&cache, question_key(j, key), span_of(key, 0), &life));
+            assert_true(
+                cache_store(&cache, cache_generation(&cache), question_key(j, key), span_of(key, 0), &life));
         }
         uint64_t before = entries_of(&cache), forgotten;
         assert_int_equal(keep_forget(&cache, cases[i].name, cases[i].below, &forgotten), 0);
@@ -521,6 +525,29 @@ static void names_are_forgotten_in_all_their_kinds(void **state)
         assert_int_equal(forgotten, before - entries_of(&cache));
         cache_close(&cache);
     }
+}
+
+/* What was asked for, or is being read, when something is forgotten may be that, and stays away. */
+static void what_was_on_its_way_is_forgotten_too(void **state)
+{
+    (void)state;
+    int file = file_of(10);
+    struct cache cache = open_cache();
+    struct keep_count count;
+    struct cache_life life = {.stored_at = 1, .fresh_for = HOUR};
+    uint8_t key[KEY];
+    uint64_t forgotten, before = cache_generation(&cache);
+    assert_int_equal(keep_forget(&cache, "www.example.test", false, &forgotten), 0);
+    assert_false(cache_store(&cache, before, key_of(1, key), span_text("old"), &life));
+    assert_int_equal(read_file(&cache, &terms, file, &count), KEEP_FAULT_NONE);
+    assert_int_equal(count.entries, 0);
+    assert_int_equal(entries_of(&cache), 0);
+    struct keep_terms now = terms;
+    now.generation = cache_generation(&cache);
+    assert_int_equal(read_file(&cache, &now, file, &count), KEEP_FAULT_NONE);
+    assert_int_equal(count.entries, 10);
+    cache_close(&cache);
+    close(file);
 }
 
 static void what_is_no_name_forgets_nothing(void **state)
@@ -555,6 +582,7 @@ int main(void)
         cmocka_unit_test(a_file_that_may_not_grow),
         cmocka_unit_test(a_file_that_cannot_be_read),
         cmocka_unit_test(names_are_forgotten_in_all_their_kinds),
+        cmocka_unit_test(what_was_on_its_way_is_forgotten_too),
         cmocka_unit_test(what_is_no_name_forgets_nothing),
     };
     return cmocka_run_group_tests_name("keep", tests, NULL, NULL);
