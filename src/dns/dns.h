@@ -47,6 +47,7 @@ enum dns_type {
     DNS_TYPE_AAAA = 28,
     DNS_TYPE_OPT = 41,
     DNS_TYPE_RRSIG = 46,
+    DNS_TYPE_META = 128, /* the first that is not for data */
     DNS_TYPE_TKEY = 249,
     DNS_TYPE_TSIG = 250,
     DNS_TYPE_IXFR = 251,
@@ -100,6 +101,13 @@ size_t dns_name_to_text(const uint8_t *name, char out[DNS_NAME_TEXT_SIZE]);
  * "\" with a character for what has no place in it. Letter case stays. ERROR_INVALID: no text, an empty or
  * too long label, a bare byte that is no visible ASCII character, or more than DNS_NAME_MAX in all. */
 int dns_name_from_text(struct span text, uint8_t out[DNS_NAME_MAX], size_t *size);
+
+/* Whether a question of this type asks for data, as ANY does too, and not for an exchange of its own: the
+ * types from 128 to 254 (RFC 6895, 3.1). */
+static inline bool dns_type_is_data(uint16_t type)
+{
+    return type < DNS_TYPE_META || type >= DNS_TYPE_ANY;
+}
 
 /* "AAAA", or "TYPE65280" for types without a name here (RFC 3597); out holds at least 16 bytes. */
 const char *dns_type_text(uint16_t type, char out[16]);

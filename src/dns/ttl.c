@@ -8,7 +8,6 @@ enum {
     SPARE_STEPS = 256, /* for an answer section whose aliases are not in order */
     SOA_MINIMUM_SIZE = 4,
     SUBNET_SCOPE_AT = 3,
-    TYPE_META = DNS_TYPE_TKEY, /* from here to ANY: asked for an exchange of its own, not for data */
     CLASS_NONE = 254,
     CLASS_ANY = 255,
 };
@@ -61,8 +60,7 @@ static struct question question_of(const struct dns_answer *answer)
 
 static bool is_for_data(const struct question *question)
 {
-    bool is_meta_type = question->type >= TYPE_META && question->type < DNS_TYPE_ANY;
-    return !is_meta_type && question->class != CLASS_NONE && question->class != CLASS_ANY;
+    return dns_type_is_data(question->type) && question->class != CLASS_NONE && question->class != CLASS_ANY;
 }
 
 /* Whether the answer section has what was asked, at the end of a chain of aliases where there is one. Servers

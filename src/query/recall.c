@@ -3,8 +3,8 @@
  * key and for how long. Called by step.c and wait.c, on a question's way in, when it has waited long enough,
  * and when its answer came.
  *
- * Only answers that every client would get are kept and given: to plain questions with RD=1, without a
- * client's subnet; each under its own name, type, class, DO and CD. A failure has a key of its own, so that
+ * Only answers that every client would get are kept and given: to plain questions for data with RD=1, without
+ * a client's subnet; each under its own name, type, class, DO and CD. A failure has a key of its own, so that
  * it never takes the place of an answer; and so has a server's silence, which is a fact about now: it only
  * tells whether it is worth waiting before an answer is given whose time is over.
  */
@@ -33,7 +33,7 @@ static uint64_t now_of(const struct query_hall *hall)
 bool query_is_shared(const struct query_hall *hall, const struct dns_query *query)
 {
     bool is_for_all = hall->options.strip_client_subnet || query->client_subnet.size == 0;
-    return query->rd && !query->is_signed && is_for_all;
+    return query->rd && !query->is_signed && is_for_all && dns_type_is_data(query->type);
 }
 
 /* ---- what is there ---- */

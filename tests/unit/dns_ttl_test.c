@@ -311,9 +311,9 @@ static void denial_of_a_name(void **state)
 static void types_and_classes_that_are_not_data(void **state)
 {
     (void)state;
-    static const uint16_t types[] = {1, 39, 46, 128, 248, 249, 250, 251, 252, 253, 254, 255, 256, 65280};
+    static const uint16_t types[] = {1, 39, 46, 127, 128, 248, 249, 250, 251, 252, 253, 254, 255, 256, 65280};
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
-        bool is_data = types[i] < 249 || types[i] > 254;
+        bool is_data = types[i] < 128 || types[i] > 254;
         begin(0x8180, 1, 0, 0);
         ask(types[i], DNS_CLASS_IN);
         draft_record(&draft, QUESTION_AT, types[i] == 255 ? 16 : types[i] == 250 ? 1 : types[i], 300, 4);
