@@ -39,7 +39,7 @@ struct supervisor {
     uint64_t started_at, restart_after;
     bool was_ready; /* some engine has served */
     bool failed_at_start;
-    bool told_why; /* the engine itself said why it cannot start */
+    char reason[LETTER_SIZE]; /* why the engine cannot start, in its own words; "" where it said none */
     bool stopping;
 };
 
@@ -77,8 +77,7 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
         supervisor->was_ready = true;
         memory_forget_code(); /* all that is left to do is to wait for a signal */
     } else if (letter[0] == ENGINE_FAILED) {
-        supervisor->told_why = true;
-        complain("%s", letter + 1);
+        memcpy(supervisor->reason, letter + 1, (size_t)size);
     }
 }
 
@@ -142,6 +141,7 @@ static int start_engine(struct supervisor *supervisor)
         return error_from_errno(errno);
     }
     supervisor->engine = engine;
+    supervisor->reason[0] = '\0';
     supervisor->started_at = clock_monotonic();
     if (event_watch_add(supervisor->loop, &supervisor->channel, pair[0], EVENT_READ) != 0) {
         net_close(pair[0]); /* an engine without a channel goes at once, and is reaped like any other */
@@ -151,6 +151,8 @@ static int start_engine(struct supervisor *supervisor)
 
 /* ---- the engine goes ---- */
 
+/* Once an engine has served, the log alone is told what becomes of it: standard error may be a pipe that
+ * nobody reads any more, and would hold up the monitor. */
 static void log_death(struct supervisor *supervisor, int status)
 {
     if (log_begin(journal(supervisor), LOG_ERROR, "engine_died")) {
@@ -158,6 +160,9 @@ static void log_death(struct supervisor *supervisor, int status)
             log_number(journal(supervisor), "signal", WTERMSIG(status));
         } else {
             log_number(journal(supervisor), "code", WEXITSTATUS(status));
+        }
+        if (supervisor->reason[0] != '\0') {
+            log_text(journal(supervisor), "reason", supervisor->reason);
         }
         log_duration(journal(supervisor), "lived_ms", clock_monotonic() - supervisor->started_at);
         journal_end(&supervisor->boot->journal);
@@ -167,7 +172,8 @@ static void log_death(struct supervisor *supervisor, int status)
 /* An engine that ends before it serves ends the program: never without a word. */
 static void complain_of_start(const struct supervisor *supervisor, int status)
 {
-    if (supervisor->told_why) {
+    if (supervisor->reason[0] != '\0') {
+        complain("%s", supervisor->reason);
         return;
     }
     if (WIFEXITED(status)) {

@@ -13,7 +13,7 @@ import pytest
 import scripts
 import wire
 from clients import Flow, Tcp, family_of, udp_socket
-from program import BINARY, clean_environment, cpu_seconds, run, scaled
+from program import BINARY, children_of, clean_environment, cpu_seconds, run, scaled
 
 
 def begin_in_flight(program, upstream, count):
@@ -148,6 +148,58 @@ def test_engine_that_dies_before_it_serves(dnseal, a, authority, tmp_path, numbe
     os.kill(program.engines()[0], number)
     assert program.wait(5) == 1
     assert "killed by signal %d " % number in program.text() and "before it served" in program.text()
+
+
+def full_pipe():
+    """A pipe that takes no byte more; writing to it waits."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    try:
+        while os.write(writer, bytes(4096)):
+            pass
+    except BlockingIOError:
+        os.set_blocking(writer, True)
+    return reader, writer
+
+
+def lines_of(log, event):
+    return [line for line in log.read_text().splitlines() if "event=%s " % event in line] if log.exists() else []
+
+
+def wait_for_lines(log, event, count, seconds=5):
+    end = time.monotonic() + scaled(seconds)
+    while len(lines_of(log, event)) < count:
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.02)
+    return lines_of(log, event)
+
+
+def test_engines_that_cannot_start_hold_nothing_up(write_config, a, tmp_path):
+    """With nobody who reads standard error; the log tells why they cannot, and one that can serves again.
+
+    Shows: P01, I10
+    """
+    log = tmp_path / "log"
+    file, address, port = write_config(a, workers=1, user="", log={"target": str(log), "format": "text"})
+    reader, writer = full_pipe()
+    process = subprocess.Popen([BINARY, "-c", str(file)], stderr=writer, stdout=writer, env=clean_environment())
+    try:
+        wait_for_lines(log, "ready", 1)
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        highest = max(int(number) for number in os.listdir("/proc/%d/fd" % process.pid))
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (highest + 3, limits[1]))  # for a channel, and no engine
+        os.kill(children_of(process.pid)[0], signal.SIGKILL)
+        died = wait_for_lines(log, "engine_died", 3)
+        assert "signal=9" in died[0] and all("code=1" in line and "reason=" in line for line in died[1:])
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+        wait_for_lines(log, "ready", 2, 10)
+        process.terminate()
+        assert process.wait(scaled(10)) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
+        os.close(writer)
 
 
 def test_start_without_a_reader_of_the_words(tmp_path):
