@@ -65,8 +65,8 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
     struct supervisor *supervisor = container_of(watch, struct supervisor, channel);
     char letter[LETTER_SIZE];
     int size = net_local_receive(watch->descriptor, (uint8_t *)letter, sizeof letter - 1, NULL);
-    if (size == ERROR_AGAIN) {
-        return;
+    if (size == ERROR_AGAIN || size == ERROR_MEMORY) {
+        return; /* it is still there to be read */
     }
     if (size <= 0) {
         close_channel(supervisor); /* what became of the engine is told by SIGCHLD */

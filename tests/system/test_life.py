@@ -2,6 +2,7 @@
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import socket
 import stat
@@ -200,6 +201,31 @@ def test_engines_that_cannot_start_hold_nothing_up(write_config, a, tmp_path):
         process.wait()
         os.close(reader)
         os.close(writer)
+
+
+def test_a_letter_that_no_memory_was_there_for_is_read_later(write_config, a, tmp_path):
+    """The engine says that it serves while the monitor is refused memory to read that: nobody has gone.
+
+    Shows: P01
+    """
+    assert shutil.which("strace"), "strace is missing; ./dev test installs it"
+    log, calls = tmp_path / "log", tmp_path / "calls"
+    file, _, _ = write_config(a, log={"target": str(log), "format": "text"})
+    process = subprocess.Popen(["strace", "-o", str(calls), "-e", "trace=recvmsg",
+                                "-e", "inject=recvmsg:error=ENOMEM:when=1..3", BINARY, "-c", str(file)],
+                               env=clean_environment({"ASAN_OPTIONS": "detect_leaks=0"}))  # not under strace
+    try:
+        wait_for_lines(log, "ready", 1)
+        monitor, = children_of(process.pid)
+        engine, = children_of(monitor)
+        os.kill(engine, signal.SIGKILL)  # another one comes only when it is known that one has served
+        wait_for_lines(log, "ready", 2)
+        os.kill(monitor, signal.SIGTERM)
+        assert process.wait(scaled(10)) == 0
+        assert calls.read_text().count("ENOMEM") == 3
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_start_without_a_reader_of_the_words(tmp_path):
