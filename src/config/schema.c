@@ -133,7 +133,9 @@ static const struct config_option options[] = {
      .most = 65535,
      .description = "Most queries of one client address that wait for an upstream at one time in one worker; "
                     "a query beyond "
-                    "them is answered SERVFAIL at once."},
+                    "them is answered SERVFAIL at once. The workers count for themselves and do not share "
+                    "the number out: with four "
+                    "of them, a client whose queries come to all four may have four times as many waiting."},
     {.path = "limits.drain_delay",
      FIELD(limits.drain_delay, DURATION),
      .default_text = "0s",
