@@ -129,8 +129,9 @@ bool keep_block_put(struct keep_block *block, const struct keep_entry *entry)
     put(at + ENTRY_NOTE, entry->note, 2);
     put(at + ENTRY_KEY_SIZE, entry->key.size, 2);
     put(at + ENTRY_VALUE_SIZE, entry->value.size, 2);
-    memcpy(at + KEEP_ENTRY_HEAD, entry->key.data, entry->key.size);
-    memcpy(at + KEEP_ENTRY_HEAD + entry->key.size, entry->value.data, entry->value.size);
+    struct bytes_writer rest = bytes_writer_of(at + KEEP_ENTRY_HEAD, entry->key.size + entry->value.size);
+    bytes_write(&rest, entry->key);
+    bytes_write(&rest, entry->value);
     block->size += size;
     block->entries++;
     return true;
