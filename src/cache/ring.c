@@ -2,8 +2,8 @@
  * The log of a part: two rings, written at the head and cleared at the tail. An entry comes in through the
  * small one. At its end it goes on to the main one if it was asked for, and else leaves a ghost in the index.
  * The main one gives an entry that was asked for another round, for each time it was asked. While the main
- * ring has never been full all come into it at once. This is S3-FIFO (Yang, Zhang, Qiu, Yue, Vigfusson: "FIFO queues
- * are all you need for cache eviction").
+ * ring has never been full all come into it at once. This is S3-FIFO (Yang, Zhang, Qiu, Yue, Vigfusson: "FIFO
+ * queues are all you need for cache eviction").
  *
  * An entry lies in one piece; where it would not, the rest of the ring is marked as unused. Entries that were
  * replaced or forgotten stay until the tail comes by. For the holder of the part.
