@@ -149,7 +149,9 @@ class Program:
                     break
         raise Failed(f"no answer within {timeout} s")
 
-    def settle(self):
+    def settle(self, rest=0.0):
+        """`rest`: seconds before the first question, for who shall not have many that wait for its start."""
+        time.sleep(rest)
         self.first_answer()
         time.sleep(0.2)
 

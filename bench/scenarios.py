@@ -48,9 +48,9 @@ class Scenario:
 # ---- misses ----
 
 @contextlib.contextmanager
-def serving(bench, peer, server_options=None, **words):
+def serving(bench, peer, server_options=None, rest=0.0, **words):
     with Server(bench, **(server_options or {})), Program(peer, bench, **words) as program:
-        program.settle()
+        program.settle(rest)
         yield program
 
 
@@ -254,7 +254,7 @@ def measure_idle_close(bench, peers):
 def measure_memory(bench, peer):
     numbers = {}
     for suffix, authority in (("", f"{bench.directory}/authority.pem"), ("_bundle", bench.bundle)):
-        with serving(bench, peer, AUTHORITY=authority) as program:
+        with serving(bench, peer, rest=0.3, AUTHORITY=authority) as program:
             used = memory(program.process.pid)
             numbers["rss" + suffix], numbers["pss" + suffix] = used["Rss"], used["Pss"]
     return {**numbers, "more": numbers["rss_bundle"] - numbers["rss"]}
