@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 #include "world.h"
 
 static void other_sentence(struct world *world, struct words *words)
@@ -18,6 +20,8 @@ static void other_sentence(struct world *world, struct words *words)
     } else if (words_take(words, "the network changes")) {
         upstream_pool_network_changed(world->pool);
         world_advance(world, 0);
+    } else if (words_take(words, "the wall clock says")) {
+        world_set_wall(words_number(words) * CLOCK_SECOND);
     } else if (words_take(words, "the cache is flushed")) {
         cache_clear(&world->cache);
     } else if (words_take(words, "drain")) {

@@ -11,12 +11,19 @@
 
 enum { LOG_RING_SIZE = 1 << 20, BLOCKS = 64 };
 
+/* The clocks take no argument: there is one play to a process. */
+static uint64_t clock_of_wall = UINT64_C(1767225600) * CLOCK_SECOND;
+
 static uint64_t wall(void)
 {
-    return UINT64_C(1767225600) * CLOCK_SECOND;
+    return clock_of_wall;
 }
 
-/* The clock of the cache takes no argument: there is one play to a process. */
+void world_set_wall(uint64_t nanoseconds)
+{
+    clock_of_wall = nanoseconds;
+}
+
 static const struct event_loop *clock_of_play;
 
 static uint64_t boot(void)

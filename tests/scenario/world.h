@@ -103,6 +103,8 @@ void world_start(struct world *world);
 
 /* Lets the program do what it can at this moment, and hands round what came of it. */
 void world_settle(struct world *world);
+/* Puts the clock on the wall, in nanoseconds since the epoch; nothing else moves. */
+void world_set_wall(uint64_t nanoseconds);
 void world_advance(struct world *world, uint64_t nanoseconds);
 
 /* Stops the program; nothing may be left over: no timer, no connection, no message that nobody looked at. */
