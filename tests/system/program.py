@@ -119,13 +119,13 @@ class Metrics:
 
 def children_of(pid):
     out = []
-    for entry in pathlib.Path("/proc").glob("[0-9]*/stat"):
+    for entry in filter(str.isdigit, os.listdir("/proc")):
         try:
-            fields = entry.read_text().rpartition(")")[2].split()
-        except OSError:
+            fields = pathlib.Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
             continue
         if int(fields[1]) == pid and fields[0] != "Z":
-            out.append(int(entry.parent.name))
+            out.append(int(entry))
     return out
 
 
