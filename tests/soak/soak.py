@@ -191,6 +191,8 @@ def configuration(directory, port, authority, server):
         "upstreams": [{"url": server.url}],
         "tls": {"ca": authority.ca},
         "upstream": {"handshakes_per_second": MANY_HANDSHAKES},
+        "cache": {"size": 0},
+        "local": {"forward": ["test"]},
         "control": {"socket": str(directory / "control.socket")},
         "log": {"format": "json"},
         "workers": 1,

@@ -1,5 +1,6 @@
 """Short runs of what `./dev soak` does by the million: opening and closing leaves nothing behind."""
 import pathlib
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "soak"))
@@ -24,3 +25,10 @@ def test_links_leave_nothing(dnseal, server_process):
     assert status.total("dnseal_pending_queries") == 0
     assert status.total("dnseal_upstream_connections") <= 1
     assert status.total("dnseal_upstream_closes_total", reason="in_flight") > 200
+
+
+def test_the_program_itself_runs():
+    """In a network of its own, as `./dev soak` runs it, but not as long."""
+    inside = "ip link set lo up && exec /usr/bin/python3 %s 2000 --seconds 2" % soak.__file__
+    done = subprocess.run(["unshare", "--net", "sh", "-c", inside], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and "soak: flat" in done.stdout, done.stdout + done.stderr
