@@ -26,6 +26,8 @@ enum {
     CONFIG_LISTEN_MAX = 64,
     CONFIG_UPSTREAMS_MAX = 32,
     CONFIG_PINS_MAX = 16,
+    CONFIG_GROUPS_MAX = CONFIG_UPSTREAMS_MAX,
+    CONFIG_WEIGHT_MAX = 100,
 };
 
 enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL };
@@ -33,16 +35,43 @@ enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL 
 struct config_listen {
     struct address address;
     bool udp, tcp;
+    char *group_name; /* NULL: the default one */
+    unsigned group;   /* asked where no route says otherwise */
 };
 
 /* An upstream, with its identity: a name, else (no pins) its address, else its pins. */
 struct config_upstream {
     struct address address;
-    char *label; /* "tls://1.1.1.1:853#cloudflare-dns.com" */
+    char *url;   /* "tls://1.1.1.1:853#cloudflare-dns.com" */
+    char *label; /* the URL; with "GROUP/" before it where that is not the default group */
     char *name;  /* NULL when none was given */
     uint8_t (*pins)[TLS_PIN_SIZE];
     size_t pin_count;
     bool optional; /* of a default or preset: left out where there is no route to it (IPv6) */
+    const char *group_name;
+    unsigned group, weight;
+};
+
+/* How a group's servers are chosen from. */
+enum config_policy {
+    CONFIG_FASTEST,
+    CONFIG_ROUND_ROBIN,
+    CONFIG_RANDOM,
+    CONFIG_ORDERED,
+    CONFIG_HASH,
+};
+
+/* Servers of which any may be asked in the place of any other, and never one of another group. */
+struct config_group {
+    const char *name;
+    enum config_policy policy;
+    bool is_asked; /* by a listener or a route */
+};
+
+/* Names that are asked at a group: this one and all below it, where no longer one has a route. */
+struct config_route {
+    char *name, *group_name;
+    unsigned group;
 };
 
 struct config_prefixes {
@@ -64,6 +93,11 @@ struct config {
     size_t listen_count;
     struct config_upstream *upstreams;
     size_t upstream_count;
+    struct config_group *groups;
+    size_t group_count;          /* 1 at least */
+    struct config_route *routes; /* without that of "." */
+    size_t route_count;
+    const char *rest_group; /* of the route ".", NULL where there is none */
     struct {
         struct config_prefixes allow, deny;
     } access;

@@ -74,7 +74,7 @@ static void check_loop(struct config_work *work, size_t index)
             address_format(&config->listen[i].address, true, text);
             config_complain(work, &work->snapshot->upstream_places[index],
                             "%s is where this program listens itself (%s): queries would go round in a loop",
-                            upstream->label, text);
+                            upstream->url, text);
             return;
         }
     }
@@ -100,6 +100,7 @@ void config_cross_check(struct config_work *work)
     if (is_bad(work, config_option_find("listen")) || is_bad(work, config_option_find("upstreams"))) {
         return;
     }
+    config_groups_resolve(work);
     for (size_t i = 0; i < work->snapshot->config.upstream_count; i++) {
         check_loop(work, i);
     }

@@ -170,7 +170,7 @@ static struct config_node *server_node(struct config_work *work, const struct co
         config_complain_memory(work);
         return NULL;
     }
-    return config_node_scalar(work, place, span_text(upstream.label));
+    return config_node_scalar(work, place, span_text(upstream.url));
 }
 
 static bool server_name_is_valid(struct config_work *work, const char *name)

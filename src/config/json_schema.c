@@ -18,13 +18,24 @@ static const char listeners[] =
     "\"type\": \"array\", \"minItems\": 1, \"maxItems\": 64, \"items\": {\"anyOf\": [{\"type\": \"string\"}, "
     "{\"type\": \"object\", \"additionalProperties\": false, \"required\": [\"address\"], \"properties\": "
     "{\"address\": {\"type\": \"string\"}, \"transport\": {\"type\": \"array\", \"minItems\": 1, \"items\": "
-    "{\"enum\": [\"udp\", \"tcp\"]}}}}]}";
+    "{\"enum\": [\"udp\", \"tcp\"]}}, \"upstreams\": {\"type\": \"string\"}}}]}";
 
 static const char upstreams[] =
     "\"type\": \"array\", \"minItems\": 1, \"maxItems\": 32, \"items\": {\"anyOf\": [{\"type\": \"string\"}, "
     "{\"type\": \"object\", \"additionalProperties\": false, \"required\": [\"url\"], \"properties\": "
     "{\"url\": {\"type\": \"string\"}, \"pins\": {\"type\": \"array\", \"maxItems\": 16, \"items\": "
-    "{\"type\": \"string\", \"pattern\": \"^(sha256/)?[A-Za-z0-9+/]{43}=$\"}}}}]}";
+    "{\"type\": \"string\", \"pattern\": \"^(sha256/)?[A-Za-z0-9+/]{43}=$\"}}, \"group\": {\"type\": "
+    "\"string\", "
+    "\"pattern\": \"^[A-Za-z0-9_-]{1,32}$\"}, \"weight\": {\"type\": \"integer\", \"minimum\": 1, "
+    "\"maximum\": 100}}}]}";
+
+static const char groups[] =
+    "\"type\": \"object\", \"maxProperties\": 32, \"additionalProperties\": {\"type\": \"object\", "
+    "\"additionalProperties\": false, \"properties\": {\"policy\": {\"enum\": [\"fastest\", \"round-robin\", "
+    "\"random\", "
+    "\"ordered\", \"hash\"]}}}";
+
+static const char routes[] = "\"type\": \"object\", \"additionalProperties\": {\"type\": \"string\"}";
 
 static void put_string(struct config_sink *sink, const char *text)
 {
@@ -95,6 +106,12 @@ static void put_type(struct config_sink *sink, const struct config_option *optio
         break;
     case CONFIG_UPSTREAMS:
         config_put(sink, upstreams);
+        break;
+    case CONFIG_GROUPS:
+        config_put(sink, groups);
+        break;
+    case CONFIG_ROUTES:
+        config_put(sink, routes);
         break;
     case CONFIG_PREFIXES:
         config_put(sink, "\"type\": \"array\", \"items\": {\"type\": \"string\"}");

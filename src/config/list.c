@@ -88,7 +88,7 @@ static bool listen_transport(struct config_work *work, const struct config_node 
 
 static bool listen_map(struct config_work *work, const struct config_node *node, struct config_listen *out)
 {
-    struct config_field fields[] = {{"address", NULL}, {"transport", NULL}};
+    struct config_field fields[] = {{"address", NULL}, {"transport", NULL}, {"upstreams", NULL}};
     size_t before = work->complaints;
     config_node_fields(work, node, fields, sizeof fields / sizeof fields[0]);
     if (fields[0].node == NULL) {
@@ -100,6 +100,9 @@ static bool listen_map(struct config_work *work, const struct config_node *node,
         out->udp = out->tcp = true;
     } else {
         listen_transport(work, fields[1].node, out);
+    }
+    if (fields[2].node != NULL) {
+        out->group_name = config_group_name(work, fields[2].node);
     }
     return work->complaints == before;
 }
@@ -144,6 +147,7 @@ void config_listeners_set(struct config_work *work, const struct config_option *
     for (const struct config_node *node = list->first; node != NULL; node = node->next) {
         struct config_listen entry = {0};
         if (listen_entry(work, node, &entry) && listen_is_new(work, node, &entry, config->listen_count)) {
+            work->snapshot->listen_places[config->listen_count] = node->place;
             config->listen[config->listen_count++] = entry;
         }
     }
@@ -156,16 +160,17 @@ static bool names_equal(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
-/* Adds an upstream with the pins of `entry`; the pool's key is address, port and name, so that they must be
- * new. */
+/* Adds a server with what its entry says besides. The pool's key is address, port and name, so that they must
+ * be new in their group. */
 static void upstream_add(struct config_work *work, const struct config_node *node,
-                         const struct config_upstream *entry)
+                         const struct config_upstream *server, const struct config_upstream *entry)
 {
     struct config *config = &work->snapshot->config;
     for (size_t i = 0; i < config->upstream_count; i++) {
         const struct config_upstream *other = &config->upstreams[i];
-        if (address_equal(&entry->address, &other->address) && names_equal(entry->name, other->name)) {
-            config_complain(work, &node->place, "%s stands here twice", entry->label);
+        if (address_equal(&server->address, &other->address) && names_equal(server->name, other->name) &&
+            strcmp(entry->group_name, other->group_name) == 0) {
+            config_complain(work, &node->place, "%s stands here twice", server->url);
             return;
         }
     }
@@ -173,38 +178,37 @@ static void upstream_add(struct config_work *work, const struct config_node *nod
         config_complain(work, &node->place, "there are more than %d upstreams", CONFIG_UPSTREAMS_MAX);
         return;
     }
-    work->snapshot->upstream_places[config->upstream_count] = node->place;
-    config->upstreams[config->upstream_count++] = *entry;
+    struct config_upstream *added = &config->upstreams[config->upstream_count];
+    *added = *server;
+    added->pins = entry->pins;
+    added->pin_count = entry->pin_count;
+    added->group_name = entry->group_name;
+    added->weight = entry->weight;
+    work->snapshot->upstream_places[config->upstream_count++] = node->place;
 }
 
 static void preset_add(struct config_work *work, const struct config_node *node,
-                       const struct config_preset *preset, const struct config_upstream *pins)
+                       const struct config_preset *preset, const struct config_upstream *entry)
 {
     for (size_t i = 0; i < CONFIG_PRESET_SERVERS; i++) {
         struct address address = config_preset_server(preset, i);
-        struct config_upstream entry;
-        if (!config_upstream_fill(work->arena, &address, preset->name, &entry)) {
+        struct config_upstream server;
+        if (!config_upstream_fill(work->arena, &address, preset->name, &server)) {
             config_complain_memory(work);
             return;
         }
-        entry.pins = pins->pins;
-        entry.pin_count = pins->pin_count;
-        entry.optional = i >= CONFIG_PRESET_SERVERS / 2;
-        upstream_add(work, node, &entry);
+        server.optional = i >= CONFIG_PRESET_SERVERS / 2;
+        upstream_add(work, node, &server, entry);
     }
 }
 
-/* One URL or preset. `pins` lends its pins. */
-static void upstream_text(struct config_work *work, const struct config_node *node,
-                          const struct config_upstream *pins)
+/* One URL or preset. */
+static void upstream_text(struct config_work *work, const struct config_node *node, const char *text,
+                          const struct config_upstream *entry)
 {
-    const char *text = config_node_text(work, node);
-    if (text == NULL) {
-        return;
-    }
     const struct config_preset *preset = config_preset_find(text);
     if (preset != NULL) {
-        preset_add(work, node, preset, pins);
+        preset_add(work, node, preset, entry);
         return;
     }
     struct address address;
@@ -214,14 +218,34 @@ static void upstream_text(struct config_work *work, const struct config_node *no
         config_complain(work, &node->place, "\"%.80s\": %s", text, refusal);
         return;
     }
-    struct config_upstream entry;
-    if (!config_upstream_fill(work->arena, &address, name, &entry)) {
+    struct config_upstream server;
+    if (!config_upstream_fill(work->arena, &address, name, &server)) {
         config_complain_memory(work);
         return;
     }
-    entry.pins = pins->pins;
-    entry.pin_count = pins->pin_count;
-    upstream_add(work, node, &entry);
+    upstream_add(work, node, &server, entry);
+}
+
+static const char default_group[] = CONFIG_DEFAULT_GROUP;
+
+/* A URL or preset alone, or "GROUP=URL". */
+static void upstream_word(struct config_work *work, const struct config_node *node)
+{
+    struct config_upstream entry = {.group_name = default_group, .weight = 1};
+    const char *text = config_node_text(work, node);
+    const char *sign = text == NULL ? NULL : strchr(text, '=');
+    if (text == NULL) {
+        return;
+    }
+    if (sign != NULL) {
+        struct config_node group = *node;
+        group.text = config_arena_text(work->arena, span_of(text, (size_t)(sign - text)));
+        entry.group_name = group.text == NULL ? NULL : config_group_name(work, &group);
+        text = sign + 1;
+    }
+    if (entry.group_name != NULL) {
+        upstream_text(work, node, text, &entry);
+    }
 }
 
 static void pins_read(struct config_work *work, const struct config_node *list, struct config_upstream *out)
@@ -248,25 +272,46 @@ static void pins_read(struct config_work *work, const struct config_node *list, 
     }
 }
 
+static void weight_read(struct config_work *work, const struct config_node *node, unsigned *out)
+{
+    const char *text = config_node_text(work, node);
+    uint16_t weight;
+    if (text == NULL) {
+        return;
+    }
+    if (config_port_parse(span_text(text), &weight) && weight <= CONFIG_WEIGHT_MAX) {
+        *out = weight;
+    } else {
+        config_complain(work, &node->place, "\"%.80s\": expected a weight from 1 to %d", text,
+                        CONFIG_WEIGHT_MAX);
+    }
+}
+
 static void upstream_map(struct config_work *work, const struct config_node *node)
 {
-    struct config_field fields[] = {{"url", NULL}, {"pins", NULL}};
-    struct config_upstream pins = {0};
+    struct config_field fields[] = {{"url", NULL}, {"pins", NULL}, {"group", NULL}, {"weight", NULL}};
+    struct config_upstream entry = {.group_name = default_group, .weight = 1};
     config_node_fields(work, node, fields, sizeof fields / sizeof fields[0]);
     if (fields[1].node != NULL) {
-        pins_read(work, fields[1].node, &pins);
+        pins_read(work, fields[1].node, &entry);
     }
+    if (fields[2].node != NULL) {
+        entry.group_name = config_group_name(work, fields[2].node);
+    }
+    if (fields[3].node != NULL) {
+        weight_read(work, fields[3].node, &entry.weight);
+    }
+    const char *text = fields[0].node == NULL ? NULL : config_node_text(work, fields[0].node);
     if (fields[0].node == NULL) {
         config_complain(work, &node->place, "the url is missing");
-    } else {
-        upstream_text(work, fields[0].node, &pins);
+    } else if (text != NULL && entry.group_name != NULL) {
+        upstream_text(work, fields[0].node, text, &entry);
     }
 }
 
 void config_upstreams_set(struct config_work *work, const struct config_option *option,
                           const struct config_node *list)
 {
-    static const struct config_upstream no_pins = {0};
     struct config *config = &work->snapshot->config;
     config->upstream_count = 0;
     config->upstreams = config_arena_take(work->arena, (size_t)option->most * sizeof *config->upstreams);
@@ -281,7 +326,7 @@ void config_upstreams_set(struct config_work *work, const struct config_option *
         if (node->kind == CONFIG_NODE_MAP) {
             upstream_map(work, node);
         } else {
-            upstream_text(work, node, &no_pins);
+            upstream_word(work, node);
         }
     }
 }

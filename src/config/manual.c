@@ -31,7 +31,8 @@ static const char introduction[] =
     "\n"
     "- A duration is a whole number with its unit: `ms`, `s`, `m` or `h`.\n"
     "- A size is a whole number of bytes, or one with its unit: `KiB`, `MiB` or `GiB`.\n"
-    "- In the environment a list is written with commas. An unknown name that begins with `DNSEAL_` is an "
+    "- In the environment a list is written with commas, and a mapping as a list of `NAME=VALUE`. An unknown "
+    "name that begins with `DNSEAL_` is an "
     "error; "
     "`DNSEAL_PORT...` and `DNSEAL_SERVICE_...` are left alone, because Kubernetes sets them for a Service of "
     "the name "
@@ -89,7 +90,8 @@ static const char *type_text(enum config_type type)
         [CONFIG_SWITCH] = "word",        [CONFIG_WORD] = "word",     [CONFIG_FILE] = "path of a file",
         [CONFIG_PATH] = "absolute path", [CONFIG_USER] = "name",     [CONFIG_LISTENERS] = "list",
         [CONFIG_UPSTREAMS] = "list",     [CONFIG_PREFIXES] = "list", [CONFIG_FILES] = "list of paths",
-        [CONFIG_NAMES] = "list",         [CONFIG_RECORDS] = "list",
+        [CONFIG_NAMES] = "list",         [CONFIG_RECORDS] = "list",  [CONFIG_GROUPS] = "mapping",
+        [CONFIG_ROUTES] = "mapping",
     };
     return texts[type];
 }
@@ -131,11 +133,18 @@ static void allowed_text(const struct config_option *option, char out[ALLOWED_SI
     case CONFIG_FILES:
     case CONFIG_NAMES:
     case CONFIG_RECORDS:
+    case CONFIG_GROUPS:
+    case CONFIG_ROUTES:
         snprintf(out, ALLOWED_SIZE, "at most %u entries", (unsigned)option->most);
         break;
     default:
         break;
     }
+}
+
+static const char *empty_text(enum config_type type)
+{
+    return type == CONFIG_GROUPS || type == CONFIG_ROUTES ? "{}" : "[]";
 }
 
 static void put_option(const struct config_option *option, struct config_sink *sink)
@@ -144,7 +153,9 @@ static void put_option(const struct config_option *option, struct config_sink *s
     config_option_variable(option, variable);
     allowed_text(option, allowed);
     bool list = config_type_is_list(option->type);
-    const char *standard = option->default_text[0] != '\0' ? option->default_text : list ? "[]" : "\"\"";
+    const char *standard = option->default_text[0] != '\0' ? option->default_text
+                           : list                          ? empty_text(option->type)
+                                                           : "\"\"";
     config_putf(sink, "\n### `%s`\n\n%s\n\n- Type: %s\n", option->path, option->description,
                 type_text(option->type));
     if (allowed[0] != '\0') {

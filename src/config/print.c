@@ -54,8 +54,12 @@ static void put_listeners(const struct config *config, struct config_sink *sink)
         const struct config_listen *listen = &config->listen[i];
         char text[ADDRESS_TEXT_SIZE];
         address_format(&listen->address, true, text);
-        config_putf(sink, "  - {address: \"%s\", transport: [%s%s%s]}\n", text, listen->udp ? "udp" : "",
+        config_putf(sink, "  - {address: \"%s\", transport: [%s%s%s]", text, listen->udp ? "udp" : "",
                     listen->udp && listen->tcp ? ", " : "", listen->tcp ? "tcp" : "");
+        if (listen->group_name != NULL) {
+            config_putf(sink, ", upstreams: \"%s\"", listen->group_name);
+        }
+        config_put(sink, "}\n");
     }
 }
 
@@ -74,8 +78,15 @@ static void put_pins(const struct config_upstream *upstream, struct config_sink 
     for (size_t i = 0; i < upstream->pin_count; i++) {
         char pin[CONFIG_PIN_TEXT_SIZE];
         config_pin_format(upstream->pins[i], pin);
-        config_putf(sink, "%s\"%s\"", i == 0 ? "" : ", ", pin);
+        config_putf(sink, "%s\"%s\"", i == 0 ? ", pins: [" : ", ", pin);
     }
+    config_put(sink, upstream->pin_count > 0 ? "]" : "");
+}
+
+static bool is_plain(const struct config_upstream *upstream)
+{
+    return upstream->pin_count == 0 && upstream->weight == 1 &&
+           strcmp(upstream->group_name, CONFIG_DEFAULT_GROUP) == 0;
 }
 
 static void put_upstreams(const struct config *config, struct config_sink *sink)
@@ -83,16 +94,42 @@ static void put_upstreams(const struct config *config, struct config_sink *sink)
     for (size_t i = 0; i < config->upstream_count;) {
         const struct config_upstream *upstream = &config->upstreams[i];
         const struct config_preset *preset = preset_at(config, i);
-        const char *url = preset != NULL ? preset->word : upstream->label;
-        if (upstream->pin_count == 0) {
+        const char *url = preset != NULL ? preset->word : upstream->url;
+        if (is_plain(upstream)) {
             config_putf(sink, "  - \"%s\"\n", url);
         } else {
-            config_putf(sink, "  - {url: \"%s\", pins: [", url);
+            config_putf(sink, "  - {url: \"%s\"", url);
             put_pins(upstream, sink);
-            config_put(sink, "]}\n");
+            config_putf(sink, ", group: \"%s\", weight: %u}\n", upstream->group_name, upstream->weight);
         }
         i += preset != NULL ? CONFIG_PRESET_SERVERS : 1;
     }
+}
+
+static void put_groups(const struct config *config, struct config_sink *sink)
+{
+    config_put(sink, " {");
+    for (size_t i = 0; i < config->group_count; i++) {
+        config_putf(sink, "%s\"%s\": {policy: %s}", i == 0 ? "" : ", ", config->groups[i].name,
+                    config_policy_word(config->groups[i].policy));
+    }
+    config_put(sink, "}\n");
+}
+
+static void put_routes(const struct config *config, struct config_sink *sink)
+{
+    const char *between = "";
+    config_put(sink, " {");
+    for (size_t i = 0; i < config->route_count; i++) {
+        config_put(sink, between);
+        put_quoted(sink, config->routes[i].name);
+        config_putf(sink, ": \"%s\"", config->routes[i].group_name);
+        between = ", ";
+    }
+    if (config->rest_group != NULL) {
+        config_putf(sink, "%s\".\": \"%s\"", between, config->rest_group);
+    }
+    config_put(sink, "}\n");
 }
 
 static void put_prefixes(const struct config_prefixes *prefixes, struct config_sink *sink)
@@ -147,6 +184,12 @@ static void put_value(const struct config_option *option, const struct config *c
     case CONFIG_UPSTREAMS:
         config_put(sink, "\n");
         put_upstreams(config, sink);
+        break;
+    case CONFIG_GROUPS:
+        put_groups(config, sink);
+        break;
+    case CONFIG_ROUTES:
+        put_routes(config, sink);
         break;
     case CONFIG_PREFIXES:
         put_prefixes((const struct config_prefixes *)(const void *)((const char *)config + option->offset),

@@ -26,7 +26,7 @@ static const struct config_option options[] = {
      .description =
          "Where clients ask. An entry is an address with its port, for UDP and TCP; or a mapping with the "
          "`address` and a list `transport` of `udp`, `tcp` or both. Clear text is never served on port "
-         "853."},
+         "853. In a mapping, `upstreams` names the group that is asked instead of the one of route `.`."},
     {.path = "upstreams",
      FIELD(upstreams, UPSTREAMS),
      .default_text = "cloudflare",
@@ -36,7 +36,32 @@ static const struct config_option options[] = {
          "preset (`cloudflare`, `google`, `quad9`, `adguard`), or a mapping with the `url` and a list "
          "`pins` of public key pins (`sha256/` and Base64). The server's certificate must bear the name; "
          "without a name, the address; with pins a pinned key must appear as well, and pins without a "
-         "name are the whole identity."},
+         "name are the whole identity. A mapping may also name the `group` that the server is in, `default` "
+         "where it does not, and a `weight` from 1 to 100 for the policies that know weights; `GROUP=URL` is "
+         "short for "
+         "a mapping with these two."},
+    {.path = "groups",
+     FIELD(groups, GROUPS),
+     .default_text = "",
+     .most = CONFIG_GROUPS_MAX,
+     .description =
+         "How a server is chosen among those of a group; a mapping of names to mappings with the `policy`. "
+         "`fastest`, which is meant where nothing is said: the one whose answers come soonest, with a small "
+         "share of "
+         "the queries for the others, so that a change is noticed. `round-robin` and `random`: by `weight`. "
+         "`ordered`: "
+         "the first that works. `hash`: by the name that is asked for, so that each server sees only its "
+         "part of the "
+         "names."},
+    {.path = "routes",
+     FIELD(routes, ROUTES),
+     .default_text = "",
+     .most = CONFIG_ROUTES_MAX,
+     .description = "Which group is asked for a name and everything below it: a mapping of names to groups, "
+                    "of which the longest "
+                    "that fits counts. `.` is for all others, and is `default` where it is not there. Each "
+                    "group has a part of "
+                    "the cache of its own. Where a name is, or holds, one of special use, its route wins."},
     {.path = "access.allow",
      FIELD(access.allow, PREFIXES),
      .default_text = "private",
@@ -446,54 +471,4 @@ const struct config_option *config_option_at(size_t index)
 size_t config_option_index(const struct config_option *option)
 {
     return (size_t)(option - options);
-}
-
-const struct config_option *config_option_find(const char *path)
-{
-    for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (strcmp(options[i].path, path) == 0) {
-            return &options[i];
-        }
-    }
-    return NULL;
-}
-
-const struct config_option *config_section_find(const char *section)
-{
-    size_t size = strlen(section);
-    for (size_t i = 0; i < OPTION_COUNT && size > 0; i++) {
-        if (config_option_section(&options[i]) == size && strncmp(options[i].path, section, size) == 0) {
-            return &options[i];
-        }
-    }
-    return NULL;
-}
-
-void config_option_variable(const struct config_option *option, char out[CONFIG_NAME_SIZE])
-{
-    static const char prefix[] = "DNSEAL_";
-    size_t size = sizeof prefix - 1;
-    memcpy(out, prefix, size);
-    for (const char *at = option->path; *at != '\0' && size < CONFIG_NAME_SIZE - 1; at++) {
-        bool lower = *at >= 'a' && *at <= 'z';
-        out[size++] = *at == '.' ? '_' : lower ? (char)(*at - 'a' + 'A') : *at;
-    }
-    out[size] = '\0';
-}
-
-size_t config_option_section(const struct config_option *option)
-{
-    const char *dot = strchr(option->path, '.');
-    return dot == NULL ? 0 : (size_t)(dot - option->path);
-}
-
-const char *config_option_key(const struct config_option *option)
-{
-    const char *dot = strchr(option->path, '.');
-    return dot == NULL ? option->path : dot + 1;
-}
-
-bool config_type_is_list(enum config_type type)
-{
-    return type >= CONFIG_LISTENERS;
 }

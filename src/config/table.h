@@ -12,7 +12,8 @@
 
 #include "config/config.h"
 
-#define CONFIG_DEFAULT_FILE "/etc/dnseal/dnseal.yaml"
+#define CONFIG_DEFAULT_FILE  "/etc/dnseal/dnseal.yaml"
+#define CONFIG_DEFAULT_GROUP "default"
 
 enum {
     CONFIG_OPTIONS_MAX = 64,
@@ -24,6 +25,8 @@ enum {
     CONFIG_PIN_TEXT_SIZE = 7 + 44 + 1,
     CONFIG_DOT_PORT = 853,
     CONFIG_TEXTS_MAX = 1024, /* entries of a list of texts */
+    CONFIG_ROUTES_MAX = 16384,
+    CONFIG_GROUP_NAME_MAX = 32,
 };
 
 /* ---- the table (schema.c) ---- */
@@ -44,6 +47,8 @@ enum config_type {
     CONFIG_FILES,   /* struct config_texts, paths of files that are read */
     CONFIG_NAMES,   /* struct config_texts, names of special use */
     CONFIG_RECORDS, /* struct config_texts, records as in a zone file */
+    CONFIG_GROUPS,  /* a mapping, or a list of NAME=VALUE */
+    CONFIG_ROUTES,  /* the same */
 };
 
 struct config_option {
@@ -60,7 +65,7 @@ size_t config_option_count(void);
 const struct config_option *config_option_at(size_t index);
 size_t config_option_index(const struct config_option *option);
 
-/* The option with this path, or NULL. */
+/* The option with this path, or NULL (option.c, up to config_type_is_list). */
 const struct config_option *config_option_find(const char *path);
 
 /* The first option of a section such as "limits", or NULL. */
@@ -107,6 +112,13 @@ struct config_place {
     size_t line, column; /* in the file, from 1 */
 };
 
+/* What is said of a group, before it is known whether there is one of the name. */
+struct config_group_setting {
+    const char *name;
+    struct config_place place;
+    enum config_policy policy;
+};
+
 /* A snapshot with what is remembered about where it came from. */
 struct config_snapshot {
     struct config config; /* first, so that the one is found by the other */
@@ -114,6 +126,10 @@ struct config_snapshot {
     const char *file; /* path of the configuration file */
     struct config_place places[CONFIG_OPTIONS_MAX];
     struct config_place upstream_places[CONFIG_UPSTREAMS_MAX];
+    struct config_place listen_places[CONFIG_LISTEN_MAX];
+    struct config_place *route_places;
+    struct config_group_setting settings[CONFIG_GROUPS_MAX];
+    size_t setting_count;
 };
 
 /* One run over the sources. */
@@ -205,6 +221,17 @@ void config_prefixes_set(struct config_work *work, const struct config_option *o
 void config_texts_set(struct config_work *work, const struct config_option *option,
                       const struct config_node *list);
 
+/* Groups (group.c). The name of one, or NULL after a complaint. */
+bool config_group_name_is_valid(const char *name);
+char *config_group_name(struct config_work *work, const struct config_node *node);
+const char *config_policy_word(enum config_policy policy);
+void config_groups_set(struct config_work *work, const struct config_node *node);
+void config_routes_set(struct config_work *work, const struct config_option *option,
+                       const struct config_node *node);
+
+/* Finds the group of everybody who names one, when all layers are read. */
+void config_groups_resolve(struct config_work *work);
+
 /* What no single option can know (cross.c). */
 void config_cross_check(struct config_work *work);
 
@@ -258,7 +285,7 @@ const char *config_server_refusal(const struct address *address);
 /* NULL, or why no certificate is looked for under this name. */
 const char *config_host_name_refusal(const char *name);
 
-/* Fills label, address and name; false without memory. The name may be NULL. */
+/* Fills URL, address and name; false without memory. The name may be NULL. */
 bool config_upstream_fill(struct config_arena *arena, const struct address *address, const char *name,
                           struct config_upstream *out);
 

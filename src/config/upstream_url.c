@@ -241,7 +241,7 @@ static char *name_copy(struct config_arena *arena, const char *name)
 bool config_upstream_fill(struct config_arena *arena, const struct address *address, const char *name,
                           struct config_upstream *out)
 {
-    char server[ADDRESS_TEXT_SIZE], label[ADDRESS_TEXT_SIZE + CONFIG_HOST_NAME_MAX + 16];
+    char server[ADDRESS_TEXT_SIZE], url[ADDRESS_TEXT_SIZE + CONFIG_HOST_NAME_MAX + 16];
     address_format(address, true, server);
     *out = (struct config_upstream){.address = *address};
     if (name != NULL) {
@@ -250,8 +250,7 @@ bool config_upstream_fill(struct config_arena *arena, const struct address *addr
             return false;
         }
     }
-    snprintf(label, sizeof label, "tls://%s%s%s", server, name == NULL ? "" : "#",
-             name == NULL ? "" : out->name);
-    out->label = config_arena_text(arena, span_text(label));
-    return out->label != NULL;
+    snprintf(url, sizeof url, "tls://%s%s%s", server, name == NULL ? "" : "#", name == NULL ? "" : out->name);
+    out->url = config_arena_text(arena, span_text(url));
+    return out->url != NULL;
 }

@@ -266,13 +266,18 @@ void config_option_set(struct config_work *work, const struct config_option *opt
         work->bad[index] |= !scalar_set(work, option, node);
         return;
     }
-    if (config_node_is_list(work, node)) {
+    bool may_map = option->type == CONFIG_GROUPS || option->type == CONFIG_ROUTES;
+    if ((may_map && node->kind == CONFIG_NODE_MAP) || config_node_is_list(work, node)) {
         if (option->type == CONFIG_LISTENERS) {
             config_listeners_set(work, option, node);
         } else if (option->type == CONFIG_UPSTREAMS) {
             config_upstreams_set(work, option, node);
         } else if (option->type == CONFIG_PREFIXES) {
             config_prefixes_set(work, option, node);
+        } else if (option->type == CONFIG_GROUPS) {
+            config_groups_set(work, node);
+        } else if (option->type == CONFIG_ROUTES) {
+            config_routes_set(work, option, node);
         } else {
             config_texts_set(work, option, node);
         }

@@ -262,8 +262,9 @@ static int copy_sockets(struct engine *engine)
         return fail(engine, ERROR_MEMORY, "the list of sockets");
     }
     for (size_t i = 0; i < setup->socket_count; i++) {
-        engine->sockets[i] =
-            (struct worker_socket){.descriptor = setup->sockets[i].descriptor, .udp = setup->sockets[i].udp};
+        engine->sockets[i] = (struct worker_socket){.descriptor = setup->sockets[i].descriptor,
+                                                    .udp = setup->sockets[i].udp,
+                                                    .group = setup->sockets[i].group};
     }
     return 0;
 }

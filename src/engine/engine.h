@@ -22,6 +22,7 @@ struct engine_socket {
     int descriptor;
     bool udp;
     unsigned worker;
+    unsigned group; /* of servers, where no route says otherwise */
 };
 
 struct engine_setup {

@@ -59,17 +59,18 @@ static void on_ready(struct event_watch *watch, unsigned readiness)
         if (error != 0) {
             return;
         }
-        listen_connection_open(tcp->hall, descriptor, &remote);
+        listen_connection_open(tcp, descriptor, &remote);
     }
 }
 
-int listen_tcp_open(struct listen_hall *hall, int descriptor)
+int listen_tcp_open(struct listen_hall *hall, int descriptor, unsigned group)
 {
     if (hall->tcp_count == LISTEN_SOCKETS_MAX) {
         return ERROR_EXHAUSTED;
     }
     struct listen_tcp *tcp = &hall->tcp[hall->tcp_count];
     tcp->hall = hall;
+    tcp->group = group;
     tcp->watch.ready = on_ready;
     event_timer_init(&tcp->pause, on_pause_over);
     int error = event_watch_add(hall->around.loop, &tcp->watch, descriptor, EVENT_READ);

@@ -229,8 +229,9 @@ static struct listen_connection *take_connection(struct listen_hall *hall)
     return connection;
 }
 
-void listen_connection_open(struct listen_hall *hall, int descriptor, const struct address *remote)
+void listen_connection_open(const struct listen_tcp *tcp, int descriptor, const struct address *remote)
 {
+    struct listen_hall *hall = tcp->hall;
     enum guard_verdict verdict = enter(hall, remote);
     if (verdict != GUARD_ENTER) {
         count_refusal(hall, descriptor,
@@ -247,6 +248,7 @@ void listen_connection_open(struct listen_hall *hall, int descriptor, const stru
     *connection = (struct listen_connection){.hall = hall, .peer = {.remote = *remote}, .active_at = now};
     int keepalive = (int)(hall->options.tcp_idle / (100 * CLOCK_MILLISECOND));
     query_door_init(&connection->door, QUERY_TCP, keepalive, on_reply);
+    connection->door.group = tcp->group;
     event_timer_init(&connection->timer, on_timer);
     list_init(&connection->node);
     list_append(&hall->open, &connection->node);

@@ -23,6 +23,7 @@ struct listen_udp {
 struct listen_tcp {
     struct listen_hall *hall;
     struct event_watch watch;
+    unsigned group;
     struct event_timer pause; /* until accepting is tried again after descriptors ran out */
 };
 
@@ -59,7 +60,7 @@ void listen_udp_drain(struct listen_udp *udp);
 
 /* Takes over an accepted descriptor. Closed and counted when the client may hold no more, or there is no room
  * that an idle connection could give. */
-void listen_connection_open(struct listen_hall *hall, int descriptor, const struct address *remote);
+void listen_connection_open(const struct listen_tcp *tcp, int descriptor, const struct address *remote);
 
 /* Closes, counts the reason, and lets the connection's questions go on without a client. */
 void listen_connection_close(struct listen_connection *connection, enum metrics_meter reason);

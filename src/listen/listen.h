@@ -48,9 +48,9 @@ size_t listen_udp_memory(void);
 void listen_hall_close(struct listen_hall *hall);
 
 /* Begins to serve a bound UDP socket or a listening TCP socket; the descriptor stays the caller's.
- * ERROR_MEMORY. */
-int listen_udp_open(struct listen_hall *hall, int descriptor);
-int listen_tcp_open(struct listen_hall *hall, int descriptor);
+ * Questions that no route has are asked at this group. ERROR_MEMORY, ERROR_EXHAUSTED. */
+int listen_udp_open(struct listen_hall *hall, int descriptor, unsigned group);
+int listen_tcp_open(struct listen_hall *hall, int descriptor, unsigned group);
 
 /* No new message from here on: what UDP sockets hold is taken and no more is read, no connection is accepted,
  * connections without a question are closed, the others when their last answer has left. */

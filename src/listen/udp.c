@@ -56,7 +56,7 @@ size_t listen_udp_memory(void)
     return net_udp_batch_memory();
 }
 
-int listen_udp_open(struct listen_hall *hall, int descriptor)
+int listen_udp_open(struct listen_hall *hall, int descriptor, unsigned group)
 {
     if (hall->udp_count == LISTEN_SOCKETS_MAX) {
         return ERROR_EXHAUSTED;
@@ -74,6 +74,7 @@ int listen_udp_open(struct listen_hall *hall, int descriptor)
     udp->hall = hall;
     udp->wildcard = address_is_any(&local);
     query_door_init(&udp->door, QUERY_UDP, -1, on_reply);
+    udp->door.group = group;
     event_after_init(&udp->flush, on_flush);
     udp->watch.ready = on_ready;
     error = event_watch_add(hall->around.loop, &udp->watch, descriptor, EVENT_READ);

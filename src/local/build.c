@@ -285,7 +285,8 @@ int local_build(struct local_plan *plan, struct local **out)
     }
     struct local *local = memory;
     local->block_answer = plan->options.block_answer;
-    int (*const steps[])(struct local_plan *, struct local *) = {build_zones, build_records, build_blocks};
+    int (*const steps[])(struct local_plan *, struct local *) = {build_zones, build_records, build_blocks,
+                                                                 local_build_routes};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && error == 0; i++) {
         error = steps[i](plan, local);
     }
@@ -303,6 +304,7 @@ void local_free(struct local *local)
         local_table_close(&local->records);
         local_table_close(&local->blocks);
         local_table_close(&local->zones);
+        local_table_close(&local->routes);
         memory_close(local, sizeof *local);
     }
 }
@@ -310,7 +312,7 @@ void local_free(struct local *local)
 size_t local_memory(const struct local *local)
 {
     return sizeof *local + local_table_memory(&local->records) + local_table_memory(&local->blocks) +
-           local_table_memory(&local->zones);
+           local_table_memory(&local->zones) + local_table_memory(&local->routes);
 }
 
 struct local_numbers local_count(const struct local *local)

@@ -3,7 +3,8 @@
  *
  * Files, from the bottom up: text.c (lines, words and names of text), record.c (a record in the form of a
  * zone file), area.c (bytes that grow), table.c (names to entries), special.c (the zones of special use),
- * list.c (hosts files and block lists), plan.c (gathering), build.c (building), answer.c (what is said).
+ * list.c (hosts files and block lists), plan.c (gathering), route.c (whom to ask), build.c (building),
+ * answer.c (what is said).
  */
 #ifndef LOCAL_INTERNAL_H
 #define LOCAL_INTERNAL_H
@@ -163,6 +164,9 @@ bool local_table_find(const struct local_table *table, const struct local_path *
 /* The zones of special use by index; false behind the last. */
 bool local_special_zone(size_t index, struct local_name *out);
 
+/* Whether special use says something of a name at, above or below this one. */
+bool local_special_touches(const struct local_name *name);
+
 /* Of the loopback addresses, by index; false behind the last. */
 bool local_special_reverse(size_t index, struct local_name *out);
 
@@ -183,7 +187,7 @@ struct local_plan {
     struct local_options options;
     struct local_report *report;
     size_t complaints;
-    struct local_area records, blocks, zones, sources;
+    struct local_area records, blocks, zones, routes, sources;
 };
 
 enum {
@@ -221,8 +225,11 @@ int local_plan_add_record(struct local_plan *plan, enum local_raw raw, const str
 struct local {
     enum local_block_answer block_answer;
     uint64_t tops; /* of the zones' last labels, see local_top */
-    struct local_table records, blocks, zones;
+    struct local_table records, blocks, zones, routes;
 };
+
+/* Puts the routes into their table; ERROR_INVALID after a complaint. */
+int local_build_routes(struct local_plan *plan, struct local *local);
 
 /* A bit for the last label of a path: most names can be told from special ones by it alone. */
 uint64_t local_top(const struct local_path *path);

@@ -1,7 +1,8 @@
 /*
  * Names that are answered here, without asking anybody: the special-use names that no server must hear of
  * (RFC 6303, RFC 6761 and their kin), the operator's own names from hosts files and records, and names that
- * are blocked. Everything is gathered in a plan, from bytes that somebody else has read, and built once: what
+ * are blocked. And of the names that are asked, which belong to a group of servers of their own. Everything
+ * is gathered in a plan, from bytes that somebody else has read, and built once: what
  * comes of it never changes and is shared by all threads and by all processes that are forked from the
  * builder.
  *
@@ -48,6 +49,9 @@ void local_plan_close(struct local_plan *plan);
 /* Names from this one on are left out of special use. */
 int local_plan_forward(struct local_plan *plan, const char *place, const char *name);
 
+/* Names from this one on are asked at this group of servers, and left out of special use. */
+int local_plan_route(struct local_plan *plan, const char *place, const char *name, uint8_t group);
+
 /* A record as in a zone file, on one line and with whole names: NAME [TTL] [IN] TYPE DATA. */
 int local_plan_record(struct local_plan *plan, const char *place, const char *text);
 
@@ -61,6 +65,9 @@ int local_plan_block(struct local_plan *plan, const char *path, struct span text
 /* Why a text is no record, or is nothing that special use could leave out; NULL when it is. Static memory. */
 const char *local_record_refusal(const char *text);
 const char *local_forward_refusal(const char *text);
+
+/* Why a text is no name that a route could begin at. */
+const char *local_route_refusal(const char *text);
 
 /* ---- the built thing ---- */
 
@@ -90,5 +97,10 @@ enum local_verdict {
  * call. */
 enum local_verdict local_answer(const struct local *local, struct span question, uint8_t *out,
                                 size_t capacity, size_t *size);
+
+/* Puts the group for a question into `group`, and leaves it as it is where no route has the name: the longest
+ * end of the name that has one. A question for DS is about what the zone above says (RFC 4035, section
+ * 3.1.4.1), and a route at its very name does not count. No lock, no allocation, no system call. */
+void local_route(const struct local *local, struct span question, unsigned *group);
 
 #endif

@@ -37,6 +37,7 @@ void local_plan_close(struct local_plan *plan)
     local_area_close(&plan->blocks);
     local_area_close(&plan->zones);
     local_area_close(&plan->sources);
+    local_area_close(&plan->routes);
     memory_close(plan, sizeof *plan);
 }
 
@@ -158,19 +159,9 @@ int local_plan_record(struct local_plan *plan, const char *place, const char *te
 
 /* ---- what special use leaves out ---- */
 
-/* Whether one name is the other, or below it. */
-static bool is_within(const struct local_name *name, const struct local_name *zone)
-{
-    size_t at = 0;
-    while (name->size - at > zone->size) {
-        at += name->bytes[at] + 1u;
-    }
-    return name->size - at == zone->size && memcmp(name->bytes + at, zone->bytes, zone->size) == 0;
-}
-
 const char *local_forward_refusal(const char *text)
 {
-    struct local_name name, zone;
+    struct local_name name;
     const char *refusal = local_name_of_zone(span_text(text), &name);
     if (refusal != NULL) {
         return refusal;
@@ -178,12 +169,7 @@ const char *local_forward_refusal(const char *text)
     if (name.size == 1) {
         return "stands for every name: switch local.special_use off instead";
     }
-    for (size_t i = 0; local_special_zone(i, &zone); i++) {
-        if (is_within(&name, &zone) || is_within(&zone, &name)) {
-            return NULL;
-        }
-    }
-    return "is forwarded anyway: it is no name of special use";
+    return local_special_touches(&name) ? NULL : "is forwarded anyway: it is no name of special use";
 }
 
 int local_plan_forward(struct local_plan *plan, const char *place, const char *text)

@@ -77,3 +77,24 @@ bool local_special_reverse(size_t index, struct local_name *out)
     }
     return index < 2;
 }
+
+/* Whether one name is the other, or below it. */
+static bool is_within(const struct local_name *name, const struct local_name *zone)
+{
+    size_t at = 0;
+    while (name->size - at > zone->size) {
+        at += name->bytes[at] + 1u;
+    }
+    return name->size - at == zone->size && memcmp(name->bytes + at, zone->bytes, zone->size) == 0;
+}
+
+bool local_special_touches(const struct local_name *name)
+{
+    struct local_name zone;
+    for (size_t i = 0; local_special_zone(i, &zone); i++) {
+        if (is_within(name, &zone) || is_within(&zone, name)) {
+            return true;
+        }
+    }
+    return false;
+}

@@ -76,10 +76,22 @@ static int add_texts(struct names *names, const struct config_texts *texts,
     return error;
 }
 
+static int add_routes(struct names *names)
+{
+    const struct config *config = names->config;
+    int error = 0;
+    for (size_t i = 0; i < config->route_count; i++) {
+        const struct config_route *route = &config->routes[i];
+        error = worse(error, local_plan_route(names->plan, "routes", route->name, (uint8_t)route->group));
+    }
+    return error;
+}
+
 static int gather(struct names *names)
 {
     const struct config *config = names->config;
     int error = add_texts(names, &config->local.forward, local_plan_forward);
+    error = worse(error, add_routes(names));
     error = worse(error, add_texts(names, &config->local.records, local_plan_record));
     error = worse(error, add_files(names, &config->local.hosts, local_plan_hosts));
     return worse(error, add_files(names, &config->local.block, local_plan_block));

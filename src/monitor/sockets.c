@@ -80,8 +80,9 @@ static void warn_of_small_buffer(struct boot *boot, const struct address *addres
     }
 }
 
-static int open_socket(struct boot *boot, const struct address *address, bool udp, unsigned worker)
+static int open_socket(struct boot *boot, const struct config_listen *listen, bool udp, unsigned worker)
 {
+    const struct address *address = &listen->address;
     int descriptor;
     size_t granted = UDP_BUFFER;
     int error = bind_one(address, udp, true, &descriptor, &granted);
@@ -91,8 +92,8 @@ static int open_socket(struct boot *boot, const struct address *address, bool ud
     if (worker == 0 && udp) {
         warn_of_small_buffer(boot, address, granted);
     }
-    boot->sockets[boot->socket_count++] =
-        (struct engine_socket){.descriptor = descriptor, .udp = udp, .worker = worker};
+    boot->sockets[boot->socket_count++] = (struct engine_socket){
+        .descriptor = descriptor, .udp = udp, .worker = worker, .group = listen->group};
     return 0;
 }
 
@@ -102,10 +103,10 @@ static int open_sockets_of_worker(struct boot *boot, unsigned worker)
     for (size_t i = 0; i < boot->config->listen_count && error == 0; i++) {
         const struct config_listen *listen = &boot->config->listen[i];
         if (listen->udp) {
-            error = open_socket(boot, &listen->address, true, worker);
+            error = open_socket(boot, listen, true, worker);
         }
         if (listen->tcp && error == 0) {
-            error = open_socket(boot, &listen->address, false, worker);
+            error = open_socket(boot, listen, false, worker);
         }
     }
     return error;

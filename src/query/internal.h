@@ -33,6 +33,7 @@ struct query {
     bool is_shared;      /* its answer may be given to others, and kept for them */
     bool has_stale;      /* the cache has an answer whose time is over */
     bool is_answered;    /* with a stale answer, or there was no client: what is to come is for the cache */
+    unsigned group;      /* of servers, which it is asked */
     uint16_t *waiting_of_client; /* the client's bucket */
     struct event_timer timer;    /* the moment for a stale answer; a follower's deadline */
     struct query *leader;        /* NULL for a leader */
@@ -71,6 +72,7 @@ struct query_passage {
     bool denied;
     bool is_shared, has_stale; /* see struct query */
     struct dns_query query;
+    unsigned group;
     uint64_t id, hash;
 };
 

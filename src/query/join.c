@@ -17,7 +17,8 @@ static bool is_same(const struct query *leader, const struct query_passage *pass
     const struct dns_view *view = &leader->view;
     const struct dns_query *query = &passage->query;
     size_t size = query->question.size, name = size - 4;
-    return view->question.size == size && view->dnssec_ok == query->dnssec_ok && view->cd == query->cd &&
+    return leader->group == passage->group && view->question.size == size &&
+           view->dnssec_ok == query->dnssec_ok && view->cd == query->cd &&
            memcmp(view->question.data + name, query->question.data + name, 4) == 0 &&
            dns_name_equal(view->question.data, query->question.data, name);
 }
@@ -25,7 +26,10 @@ static bool is_same(const struct query *leader, const struct query_passage *pass
 static uint64_t hash_of(const struct query_passage *passage)
 {
     const struct dns_query *query = &passage->query;
-    struct dns_key_form form = {.kind = DNS_KEY_ANSWER, .dnssec_ok = query->dnssec_ok, .cd = query->cd};
+    struct dns_key_form form = {.kind = DNS_KEY_ANSWER,
+                                .group = (uint8_t)passage->group,
+                                .dnssec_ok = query->dnssec_ok,
+                                .cd = query->cd};
     uint8_t key[DNS_KEY_MAX];
     size_t size = dns_question_key(query->question, &form, key);
     return hash_bytes(&passage->hall->options.hash_key, span_of(key, size));

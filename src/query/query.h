@@ -32,8 +32,9 @@ enum query_log { QUERY_LOG_OFF, QUERY_LOG_ANONYMOUS, QUERY_LOG_FULL };
 /* Where questions come from and answers go: one for each UDP socket and one for each connection. */
 struct query_door {
     enum query_transport transport;
-    int keepalive; /* offered to clients that ask for it, in units of 100 ms; -1 where the transport has none
-                    */
+    unsigned group; /* whom its questions are asked where no route says otherwise */
+    int keepalive;  /* offered to clients that ask for it, in units of 100 ms; -1 where the transport has none
+                     */
     /* Sends one message to a client of this door; the bytes are borrowed until it returns. */
     void (*reply)(struct query_door *door, const struct net_peer *peer, struct span message);
     struct list waiting; /* questions that will be answered here */
@@ -71,7 +72,7 @@ struct query_options {
 
 struct query_surroundings {
     struct event_loop *loop;
-    struct upstream_pool *pool;
+    struct upstream_pool *const *pools; /* by group; outlive the hall */
     const struct guard_access *access;
     const struct local *local; /* shared by all workers; NULL: nothing is answered here */
     struct cache *cache;       /* shared by all workers; NULL: nothing is kept */

@@ -42,6 +42,7 @@ bool query_is_shared(const struct query_hall *hall, const struct dns_query *quer
 struct sought {
     struct query_hall *hall;
     struct span question;
+    unsigned group;
     bool dnssec_ok, cd;
     uint64_t generation; /* of a question that was out */
 };
@@ -49,13 +50,13 @@ struct sought {
 static struct sought sought_by(const struct query_passage *passage)
 {
     const struct dns_query *query = &passage->query;
-    return (struct sought){passage->hall, query->question, query->dnssec_ok, query->cd, 0};
+    return (struct sought){passage->hall, query->question, passage->group, query->dnssec_ok, query->cd, 0};
 }
 
 static struct sought sought_for(const struct query *query)
 {
-    return (struct sought){query->hall, query->view.question, query->view.dnssec_ok, query->view.cd,
-                           query->generation};
+    return (struct sought){query->hall,           query->view.question, query->group,
+                           query->view.dnssec_ok, query->view.cd,       query->generation};
 }
 
 struct key {
@@ -65,7 +66,8 @@ struct key {
 
 static struct span key_of(const struct sought *sought, enum dns_key_kind kind, struct key *key)
 {
-    struct dns_key_form form = {.kind = kind, .dnssec_ok = sought->dnssec_ok, .cd = sought->cd};
+    struct dns_key_form form = {
+        .kind = kind, .group = (uint8_t)sought->group, .dnssec_ok = sought->dnssec_ok, .cd = sought->cd};
     key->size = dns_question_key(sought->question, &form, key->bytes);
     return span_of(key->bytes, key->size);
 }

@@ -66,6 +66,16 @@ static enum verdict step_local(struct query_passage *passage)
     return ANSWERED;
 }
 
+static enum verdict step_route(struct query_passage *passage)
+{
+    const struct local *local = passage->hall->around.local;
+    passage->group = passage->door->group;
+    if (local != NULL) {
+        local_route(local, passage->query.question, &passage->group);
+    }
+    return NEXT;
+}
+
 static enum verdict step_recall(struct query_passage *passage)
 {
     passage->is_shared = query_is_shared(passage->hall, &passage->query);
@@ -111,7 +121,7 @@ static enum verdict step_ask(struct query_passage *passage)
 }
 
 static enum verdict (*const steps[])(struct query_passage *) = {
-    step_admit, step_read, step_refuse, step_local, step_recall, step_join, step_ask,
+    step_admit, step_read, step_refuse, step_local, step_route, step_recall, step_join, step_ask,
 };
 
 void query_walk(struct query_passage *passage)

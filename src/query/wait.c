@@ -142,6 +142,7 @@ static void fill(struct query *query, const struct query_passage *passage)
     query->arrived_at = event_now(hall->around.loop);
     query->long_message = NULL;
     query->generation = query_generation(hall);
+    query->group = passage->group;
     query->is_shared = passage->is_shared;
     query->has_stale = passage->has_stale;
     query->is_answered = false;
@@ -226,7 +227,7 @@ static void lead(struct query *query)
     if (query->door != NULL) {
         set_timer(query);
     }
-    upstream_ask(query->hall->around.pool, &query->ask);
+    upstream_ask(query->hall->around.pools[query->group], &query->ask);
 }
 
 /* The newest follower; NULL when nobody may wait any longer. */

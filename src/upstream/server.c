@@ -232,7 +232,7 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
     *server = (struct upstream_server){
         .pool = pool,
         .options = pool->options.servers[index],
-        .metrics = &pool->around.metrics->upstream[index],
+        .metrics = &pool->around.metrics->upstream[pool->options.servers[index].page],
         .index = index,
     };
     server->idle_limit = UPSTREAM_IDLE_GUESS;

@@ -1,7 +1,8 @@
 /*
  * The back door: servers reached over streams that stay open, pipelined and out of order (RFC 7766, RFC
  * 7858). It is handed a question and gives back one outcome, whatever happens to connections in between: a
- * closed link, a silent server, a refused handshake are its own affairs until the question's deadline. Of one
+ * closed link, a silent server, a refused handshake are its own affairs until the question's deadline. A pool
+ * is a group of servers: what one cannot answer another of it may, and never one of another pool. Of one
  * worker; no locks.
  */
 #ifndef UPSTREAM_UPSTREAM_H
@@ -37,6 +38,7 @@ struct upstream_server_options {
     const char *label; /* for logs, meters and extended errors; outlives the pool */
     struct address address;
     struct tls_client *client; /* its context is of this server's identity alone; outlives the pool */
+    size_t page;               /* of the meters */
 };
 
 struct upstream_options {
@@ -60,7 +62,7 @@ struct upstream_surroundings {
     struct stream_shop *shop;
     struct random *random;
     struct log *log;
-    struct metrics_worker *metrics; /* its page `upstream` is indexed like the servers */
+    struct metrics_worker *metrics;
     uint64_t (*wall)(void);
 };
 

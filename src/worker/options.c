@@ -63,14 +63,27 @@ static size_t least_blocks(const struct config *config)
     return 4 * (size_t)config->limits.tcp_output / STREAM_BLOCK_SIZE;
 }
 
+static size_t pools_memory(const struct config *config, size_t upstream_count)
+{
+    size_t memory = 0;
+    for (unsigned group = 0; group < config->group_count; group++) {
+        size_t servers = 0;
+        for (size_t i = 0; i < upstream_count; i++) {
+            servers += config->upstreams[i].group == group;
+        }
+        struct upstream_options options = worker_upstream_options(config, NULL, servers);
+        memory += upstream_pool_memory(&options);
+    }
+    return memory;
+}
+
 struct worker_memory worker_memory(const struct config *config, size_t upstream_count, unsigned workers)
 {
-    struct upstream_options upstream = worker_upstream_options(config, NULL, upstream_count);
     struct query_options query = worker_query_options(config, workers);
     struct listen_options listen = worker_listen_options(config);
     struct worker_memory memory = {
         .queries = query_hall_memory(&query),
-        .links = upstream_pool_memory(&upstream),
+        .links = pools_memory(config, upstream_count),
         .clients = listen_hall_memory(&listen),
         .buffers_least = stream_shop_memory(least_blocks(config)),
     };

@@ -35,7 +35,7 @@ struct worker {
     struct random random;
     struct stream_shop shop;
     struct tls_client *clients[CONFIG_UPSTREAMS_MAX];
-    struct upstream_pool *pool;
+    struct upstream_pool *pools[CONFIG_GROUPS_MAX];
     struct query_hall *hall;
     struct listen_hall *doors;
 };
@@ -57,9 +57,16 @@ static void on_network_change(struct event_watch *watch, unsigned readiness)
     }
 }
 
+static void network_changed(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->setup.config->group_count; i++) {
+        upstream_pool_network_changed(worker->pools[i]);
+    }
+}
+
 static void on_settled(struct event_timer *timer)
 {
-    upstream_pool_network_changed(container_of(timer, struct worker, settled)->pool);
+    network_changed(container_of(timer, struct worker, settled));
 }
 
 /* How far the boot clock is ahead. Read in this order it is never behind. */
@@ -74,7 +81,7 @@ static void notice_sleep(struct worker *worker)
 {
     uint64_t ahead = read_boot_ahead();
     if (ahead > worker->boot_ahead + SLEEP_LEAST) {
-        upstream_pool_network_changed(worker->pool);
+        network_changed(worker);
     }
     worker->boot_ahead = ahead;
 }
@@ -138,22 +145,39 @@ static int build_client(const struct config *config, const struct config_upstrea
     return tls_client_build(&identity, trust, out);
 }
 
-static int open_pool(struct worker *worker)
+static int open_clients(struct worker *worker)
 {
     const struct config *config = worker->setup.config;
-    struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX];
-    for (size_t i = 0; i < worker->setup.upstream_count; i++) {
-        int error = build_client(config, &config->upstreams[i], worker->setup.trust, &worker->clients[i]);
-        if (error != 0) {
-            return error;
-        }
-        servers[i] = (struct upstream_server_options){
-            .label = config->upstreams[i].label,
-            .address = config->upstreams[i].address,
-            .client = worker->clients[i],
-        };
+    int error = 0;
+    for (size_t i = 0; i < worker->setup.upstream_count && error == 0; i++) {
+        error = build_client(config, &config->upstreams[i], worker->setup.trust, &worker->clients[i]);
     }
-    struct upstream_options options = worker_upstream_options(config, servers, worker->setup.upstream_count);
+    return error;
+}
+
+static size_t servers_of(const struct worker *worker, unsigned group,
+                         struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < worker->setup.upstream_count; i++) {
+        const struct config_upstream *upstream = &worker->setup.config->upstreams[i];
+        if (upstream->group == group) {
+            servers[count++] = (struct upstream_server_options){
+                .label = upstream->label,
+                .address = upstream->address,
+                .client = worker->clients[i],
+                .page = i,
+            };
+        }
+    }
+    return count;
+}
+
+static int open_pool(struct worker *worker, unsigned group)
+{
+    struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX];
+    size_t count = servers_of(worker, group, servers);
+    struct upstream_options options = worker_upstream_options(worker->setup.config, servers, count);
     struct upstream_surroundings around = {
         .loop = worker->loop,
         .shop = &worker->shop,
@@ -162,7 +186,16 @@ static int open_pool(struct worker *worker)
         .metrics = worker->setup.metrics,
         .wall = clock_wall,
     };
-    return upstream_pool_open(&options, &around, &worker->pool);
+    return upstream_pool_open(&options, &around, &worker->pools[group]);
+}
+
+static int open_pools(struct worker *worker)
+{
+    int error = open_clients(worker);
+    for (unsigned i = 0; i < worker->setup.config->group_count && error == 0; i++) {
+        error = open_pool(worker, i);
+    }
+    return error;
 }
 
 static int open_hall(struct worker *worker)
@@ -172,7 +205,7 @@ static int open_hall(struct worker *worker)
     options.worker = (uint16_t)worker->setup.number;
     struct query_surroundings around = {
         .loop = worker->loop,
-        .pool = worker->pool,
+        .pools = worker->pools,
         .access = worker->setup.access,
         .local = worker->setup.local,
         .cache = worker->setup.cache,
@@ -199,8 +232,8 @@ static int open_doors(struct worker *worker)
     int error = listen_hall_open(&options, &around, &worker->doors);
     for (size_t i = 0; i < worker->setup.socket_count && error == 0; i++) {
         const struct worker_socket *socket = &worker->setup.sockets[i];
-        error = socket->udp ? listen_udp_open(worker->doors, socket->descriptor)
-                            : listen_tcp_open(worker->doors, socket->descriptor);
+        error = socket->udp ? listen_udp_open(worker->doors, socket->descriptor, socket->group)
+                            : listen_tcp_open(worker->doors, socket->descriptor, socket->group);
     }
     return error;
 }
@@ -259,7 +292,7 @@ int worker_open(const struct worker_setup *setup, struct worker **out)
     }
     worker->setup = *setup;
     random_init(&worker->random);
-    int (*const floors[])(struct worker *) = {open_ground, open_pool, open_changes, open_hall, open_doors};
+    int (*const floors[])(struct worker *) = {open_ground, open_pools, open_changes, open_hall, open_doors};
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
         int error = floors[i](worker);
         if (error != 0) {
@@ -316,8 +349,8 @@ void worker_close(struct worker *worker)
     if (worker->hall != NULL) {
         query_hall_close(worker->hall);
     }
-    if (worker->pool != NULL) {
-        upstream_pool_close(worker->pool);
+    for (size_t i = 0; i < CONFIG_GROUPS_MAX && worker->pools[i] != NULL; i++) {
+        upstream_pool_close(worker->pools[i]);
     }
     for (size_t i = 0; i < CONFIG_UPSTREAMS_MAX; i++) {
         tls_client_free(worker->clients[i]);

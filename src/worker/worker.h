@@ -25,6 +25,7 @@
 struct worker_socket {
     int descriptor;
     bool udp;
+    unsigned group;
 };
 
 /* Everything in it outlives the worker. */

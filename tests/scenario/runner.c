@@ -18,7 +18,9 @@ static void other_sentence(struct world *world, struct words *words)
     } else if (words_take(words, "descriptors are back")) {
         fake.descriptors_gone = false;
     } else if (words_take(words, "the network changes")) {
-        upstream_pool_network_changed(world->pool);
+        for (size_t i = 0; i < world->group_count; i++) {
+            upstream_pool_network_changed(world->pools[i]);
+        }
         world_advance(world, 0);
     } else if (words_take(words, "the wall clock says")) {
         world_set_wall(words_number(words) * CLOCK_SECOND);
@@ -46,7 +48,20 @@ static void run_sentence(struct world *world, struct words *words)
         return;
     }
     if (words_take(words, "servers")) {
-        world_servers(world, words);
+        world_servers(world, "default", words);
+        return;
+    }
+    if (words_take(words, "group")) {
+        const char *name = words_next(words);
+        world_servers(world, name, words);
+        return;
+    }
+    if (words_take(words, "route")) {
+        world_route(world, words);
+        return;
+    }
+    if (words_take(words, "door")) {
+        world_door(world, words);
         return;
     }
     world_start(world);

@@ -248,23 +248,58 @@ void world_option(struct world *world, struct words *words)
     }
 }
 
-void world_servers(struct world *world, struct words *words)
+static void add_server(struct world *world, struct group *group, const char *name)
 {
-    while (!words_done(words)) {
-        size_t i = fake.server_count++;
-        struct server *server = &world->server[i];
-        if (i == FAKE_SERVERS_MAX || world->started) {
-            play_fails("too many servers, or too late");
-        }
-        snprintf(server->name, sizeof server->name, "%s", words_next(words));
-        server->fake = &fake.server[i];
-        server->fake->address =
-            (struct address){.family = AF_INET, .port = 853, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
-        list_init(&server->unheard);
-        list_init(&server->unanswered);
-        world->server_options[i] = (struct upstream_server_options){
-            .label = server->name, .address = server->fake->address, .client = (struct tls_client *)server};
+    size_t i = fake.server_count++;
+    struct server *server = &world->server[i];
+    if (i == FAKE_SERVERS_MAX || world->started) {
+        play_fails("too many servers, or too late");
     }
+    snprintf(server->name, sizeof server->name, "%s", name);
+    server->fake = &fake.server[i];
+    server->fake->address =
+        (struct address){.family = AF_INET, .port = 853, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
+    list_init(&server->unheard);
+    list_init(&server->unanswered);
+    group->server[group->count++] = (struct upstream_server_options){.label = server->name,
+                                                                     .address = server->fake->address,
+                                                                     .client = (struct tls_client *)server,
+                                                                     .page = i};
+}
+
+void world_servers(struct world *world, const char *name, struct words *words)
+{
+    struct group *group = &world->group[world->group_count++];
+    snprintf(group->name, sizeof group->name, "%s", name);
+    while (!words_done(words)) {
+        add_server(world, group, words_next(words));
+    }
+}
+
+static unsigned group_number(const struct world *world, const char *name)
+{
+    for (unsigned i = 0; i < world->group_count; i++) {
+        if (strcmp(world->group[i].name, name) == 0) {
+            return i;
+        }
+    }
+    play_fails("there is no group \"%s\"", name);
+}
+
+void world_route(struct world *world, struct words *words)
+{
+    const char *name = words_next(words);
+    world->has_names = true;
+    local_plan_route(plan_of(world), "routes", name, (uint8_t)group_number(world, words_next(words)));
+}
+
+void world_door(struct world *world, struct words *words)
+{
+    unsigned *group = words_take(words, "udp asks") ? &world->udp_group : &world->tcp_group;
+    if (group == &world->tcp_group && !words_take(words, "tcp asks")) {
+        play_fails("expected udp asks or tcp asks, and a group");
+    }
+    *group = group_number(world, words_next(words));
 }
 
 /* ---- the start ---- */
@@ -295,10 +330,8 @@ static void open_ground(struct world *world)
                                 &world->guard));
 }
 
-static void open_pool(struct world *world)
+static void open_pools(struct world *world)
 {
-    world->upstream.servers = world->server_options;
-    world->upstream.server_count = fake.server_count;
     struct upstream_surroundings around = {
         .loop = world->loop,
         .shop = &world->shop,
@@ -307,7 +340,11 @@ static void open_pool(struct world *world)
         .metrics = &world->metrics->worker[0],
         .wall = wall,
     };
-    must(upstream_pool_open(&world->upstream, &around, &world->pool));
+    for (size_t i = 0; i < world->group_count; i++) {
+        world->upstream.servers = world->group[i].server;
+        world->upstream.server_count = world->group[i].count;
+        must(upstream_pool_open(&world->upstream, &around, &world->pools[i]));
+    }
 }
 
 static void open_cache(struct world *world)
@@ -340,7 +377,7 @@ static void open_hall(struct world *world)
         .local = world->local,
         .boot = boot,
         .loop = world->loop,
-        .pool = world->pool,
+        .pools = world->pools,
         .access = world->access,
         .log = &world->log,
         .metrics = &world->metrics->worker[0],
@@ -361,8 +398,8 @@ static void open_doors(struct world *world)
         .wall = wall,
     };
     must(listen_hall_open(&world->listen, &around, &world->doors));
-    must(listen_udp_open(world->doors, FAKE_UDP));
-    must(listen_tcp_open(world->doors, FAKE_TCP));
+    must(listen_udp_open(world->doors, FAKE_UDP, world->udp_group));
+    must(listen_tcp_open(world->doors, FAKE_TCP, world->tcp_group));
 }
 
 void world_start(struct world *world)
@@ -373,11 +410,11 @@ void world_start(struct world *world)
     if (fake.server_count == 0) {
         struct words words;
         words_split(&words, "one two");
-        world_servers(world, &words);
+        world_servers(world, "default", &words);
     }
     world->started = true;
     open_ground(world);
-    open_pool(world);
+    open_pools(world);
     open_hall(world);
     open_doors(world);
 }
@@ -518,7 +555,9 @@ void world_end(struct world *world)
     end_people(world);
     listen_hall_close(world->doors);
     query_hall_close(world->hall);
-    upstream_pool_close(world->pool);
+    for (size_t i = 0; i < world->group_count; i++) {
+        upstream_pool_close(world->pools[i]);
+    }
     if (world->cache_size > 0) {
         cache_close(&world->cache);
     }

@@ -50,6 +50,13 @@ struct server {
     unsigned connects_seen;
 };
 
+/* Servers, and the program's pool of them; the first group is the default one. */
+struct group {
+    char name[32];
+    size_t count;
+    struct upstream_server_options server[FAKE_SERVERS_MAX];
+};
+
 struct world {
     /* Set before the start. */
     struct upstream_options upstream;
@@ -67,8 +74,10 @@ struct world {
     struct local_report report;
 
     bool started;
-    struct upstream_server_options server_options[FAKE_SERVERS_MAX];
     struct server server[FAKE_SERVERS_MAX];
+    struct group group[FAKE_SERVERS_MAX];
+    size_t group_count;
+    unsigned udp_group, tcp_group;
     size_t client_count;
     struct client client[CLIENTS_MAX];
     uint16_t last_id;
@@ -84,7 +93,7 @@ struct world {
     struct local *local;
     struct guard_access *access;
     struct guard_connections *guard;
-    struct upstream_pool *pool;
+    struct upstream_pool *pools[FAKE_SERVERS_MAX];
     struct query_hall *hall;
     struct listen_hall *doors;
 
@@ -96,7 +105,10 @@ struct world {
 
 void world_init(struct world *world);
 void world_option(struct world *world, struct words *words);
-void world_servers(struct world *world, struct words *words);
+/* The servers of a new group; what goes to which group. */
+void world_servers(struct world *world, const char *group, struct words *words);
+void world_route(struct world *world, struct words *words);
+void world_door(struct world *world, struct words *words);
 
 /* Starts the program; nothing is done when it runs already. */
 void world_start(struct world *world);

@@ -22,6 +22,8 @@ static void assert_same_upstreams(const struct config *a, const struct config *b
         assert_upstream(b, i, left->label, left->name);
         assert_true(address_equal(&left->address, &right->address));
         assert_int_equal(left->optional, right->optional);
+        assert_int_equal(left->group, right->group);
+        assert_int_equal(left->weight, right->weight);
         assert_int_equal(left->pin_count, right->pin_count);
         for (size_t j = 0; j < left->pin_count; j++) {
             assert_memory_equal(left->pins[j], right->pins[j], TLS_PIN_SIZE);
@@ -38,6 +40,20 @@ static void assert_same_prefixes(const struct config_prefixes *a, const struct c
     }
 }
 
+static void assert_same_groups(const struct config *a, const struct config *b)
+{
+    assert_int_equal(a->group_count, b->group_count);
+    for (size_t i = 0; i < a->group_count; i++) {
+        assert_string_equal(a->groups[i].name, b->groups[i].name);
+        assert_int_equal(a->groups[i].policy, b->groups[i].policy);
+    }
+    assert_int_equal(a->route_count, b->route_count);
+    for (size_t i = 0; i < a->route_count; i++) {
+        assert_string_equal(a->routes[i].name, b->routes[i].name);
+        assert_int_equal(a->routes[i].group, b->routes[i].group);
+    }
+}
+
 static void assert_same(const struct config *a, const struct config *b)
 {
     assert_int_equal(a->listen_count, b->listen_count);
@@ -45,7 +61,9 @@ static void assert_same(const struct config *a, const struct config *b)
         assert_true(address_equal(&a->listen[i].address, &b->listen[i].address));
         assert_int_equal(a->listen[i].udp, b->listen[i].udp);
         assert_int_equal(a->listen[i].tcp, b->listen[i].tcp);
+        assert_int_equal(a->listen[i].group, b->listen[i].group);
     }
+    assert_same_groups(a, b);
     assert_same_upstreams(a, b);
     assert_same_prefixes(&a->access.allow, &b->access.allow);
     assert_same_prefixes(&a->access.deny, &b->access.deny);
@@ -99,6 +117,10 @@ static void test_round_trip(void **state)
         "local: {special_use: false, forward: [home.arpa], hosts: [/etc/hosts, b], block: [c], block_answer: "
         "null,\n"
         "  records: ['nas.lan 60 TXT \"a, b\" c']}\n",
+        "upstreams: [{url: quad9, group: a, weight: 7}, {url: \"tls://192.0.2.1\", pins: [" PIN
+        "], weight: 2}, "
+        "\"1=google\"]\ngroups: {a: {policy: ordered}}\nroutes: {.: a, \"x\\\\.y\": \"1\", z: default}\n"
+        "listen: [{address: 127.0.0.1:53, upstreams: \"1\"}, 127.0.0.1:54]\n",
         "workers: 7\nprivacy: {strip_client_subnet: false}\nuser: 'null'\n",
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -118,6 +140,8 @@ static void test_printed_defaults(void **state)
                         "  - {address: \"[::1]:53\", transport: [udp, tcp]}\n"
                         "upstreams:\n"
                         "  - \"cloudflare\"\n"
+                        "groups: {\"default\": {policy: fastest}}\n"
+                        "routes: {}\n"
                         "access:\n"
                         "  allow: [\"127.0.0.0/8\", \"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", "
                         "\"169.254.0.0/16\", \"::1/128\", \"fe80::/10\", \"fc00::/7\"]\n"

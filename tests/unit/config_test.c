@@ -334,5 +334,6 @@ int main(void)
     add(config, &count, config_environment_tests, config_environment_count);
     add(config, &count, config_upstream_tests, config_upstream_count);
     add(config, &count, config_print_tests, config_print_count);
+    add(config, &count, config_group_tests, config_group_count);
     return _cmocka_run_group_tests("config", config, count, NULL, NULL);
 }

@@ -57,7 +57,7 @@ static void test_unknown_keys(void **state)
     assert_file_refused("tls: {level: info}\n", "t.yaml:1:7: tls.level: unknown key; level stands in log\n");
     assert_file_refused("tsl: {}\n", "t.yaml:1:1: tsl: unknown key; did you mean tls?\n");
     assert_file_refused("tcp: {}\n", "t.yaml:1:1: tcp: unknown key\n");
-    assert_file_refused("routes: {cluster.local: cluster}\n", "t.yaml:1:1: routes: unknown key\n");
+    assert_file_refused("rate_limit: {burst: 1}\n", "t.yaml:1:1: rate_limit: unknown key\n");
     assert_file_refused("log: {zzzzzzz: info}\n", "t.yaml:1:7: log.zzzzzzz: unknown key\n");
     assert_file_refused("\"\": 1\n", "t.yaml:1:1: unknown key\n");
     assert_file_refused("<<: {user: x}\n", "t.yaml:1:1: <<: unknown key\n");

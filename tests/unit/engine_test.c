@@ -58,7 +58,8 @@ size_t read_pipe(int descriptor, size_t at, int patience)
 
 struct setting {
     struct config config;
-    struct config_upstream upstream;
+    struct config_upstream upstreams[2];
+    struct config_group group;
     struct address_prefix everybody;
     struct engine_socket socket;
     struct engine_setup setup;
@@ -73,12 +74,14 @@ static void make_setting(struct setting *setting, const char *authorities)
     *setting = (struct setting){.code = -1};
     struct address any;
     assert_int_equal(address_parse(span_text("127.0.0.1:0"), 0, &any), 0);
-    setting->upstream = (struct config_upstream){.label = "tls://127.0.0.1:1#a.test", .name = "a.test"};
-    assert_int_equal(address_parse(span_text("127.0.0.1:1"), 0, &setting->upstream.address), 0);
+    setting->upstreams[0] = (struct config_upstream){.label = "tls://127.0.0.1:1#a.test", .name = "a.test"};
+    assert_int_equal(address_parse(span_text("127.0.0.1:1"), 0, &setting->upstreams[0].address), 0);
     assert_int_equal(address_prefix_parse(span_text("0.0.0.0/0"), &setting->everybody), 0);
     struct config *config = &setting->config;
-    config->upstreams = &setting->upstream;
+    config->upstreams = setting->upstreams;
     config->upstream_count = 1;
+    config->groups = &setting->group;
+    config->group_count = 1;
     config->access.allow = (struct config_prefixes){&setting->everybody, 1};
     config->limits.query_timeout = CLOCK_SECOND;
     config->limits.tcp_idle = config->limits.tcp_message_timeout = config->limits.tcp_write_timeout =

@@ -79,7 +79,7 @@ static void open_hall(void)
                                     .pending_per_client = 16,
                                     .strip_client_subnet = true};
     struct query_surroundings around = {
-        .loop = loop, .pool = pool, .access = allowed, .log = &quiet, .metrics = page, .wall = clock_wall};
+        .loop = loop, .pools = &pool, .access = allowed, .log = &quiet, .metrics = page, .wall = clock_wall};
     assert_int_equal(query_hall_open(&options, &around, &hall), 0);
 }
 
@@ -104,8 +104,8 @@ static void open_doors(const char *udp, const char *tcp)
     assert_int_equal(net_local_address(udp_socket, &udp_address), 0);
     assert_int_equal(net_tcp_listen(&tcp_any, false, 64, &tcp_socket), 0);
     assert_int_equal(net_local_address(tcp_socket, &tcp_address), 0);
-    assert_int_equal(listen_udp_open(doors, udp_socket), 0);
-    assert_int_equal(listen_tcp_open(doors, tcp_socket), 0);
+    assert_int_equal(listen_udp_open(doors, udp_socket, 0), 0);
+    assert_int_equal(listen_tcp_open(doors, tcp_socket, 0), 0);
 }
 
 static int set_up(void **state)
@@ -332,7 +332,7 @@ static void the_longest_idle_one_gives_its_place(void **state)
     int pair[2];
     for (unsigned i = 0; i < 2; i++) {
         pair[i] = dup(silent_server);
-        listen_connection_open(doors, pair[i], &strangers[1]);
+        listen_connection_open(&doors->tcp[0], pair[i], &strangers[1]);
     }
     assert_int_equal(meter(METRICS_TCP_CLOSES_PRESSURE), 2);
     assert_true(is_closed(idle));
@@ -505,8 +505,8 @@ static void doors_are_no_more_than_there_is_room(void **state)
     (void)state;
     open_doors("127.0.0.1:0", "127.0.0.1:0");
     doors->udp_count = doors->tcp_count = LISTEN_SOCKETS_MAX;
-    assert_int_equal(listen_udp_open(doors, udp_socket), ERROR_EXHAUSTED);
-    assert_int_equal(listen_tcp_open(doors, tcp_socket), ERROR_EXHAUSTED);
+    assert_int_equal(listen_udp_open(doors, udp_socket, 0), ERROR_EXHAUSTED);
+    assert_int_equal(listen_tcp_open(doors, tcp_socket, 0), ERROR_EXHAUSTED);
     doors->udp_count = doors->tcp_count = 1;
 }
 

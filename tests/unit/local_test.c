@@ -419,6 +419,74 @@ static void test_against_model(void **state)
     }
 }
 
+/* ---- routes ---- */
+
+static unsigned group_of(const struct local *local, const char *name, uint16_t type)
+{
+    struct local_name wire;
+    uint8_t question[DNS_QUESTION_MAX];
+    unsigned group = 99;
+    assert_null(local_name_of_zone(span_text(name), &wire));
+    memcpy(question, wire.bytes, wire.size);
+    bytes_put_u16(question + wire.size, type);
+    bytes_put_u16(question + wire.size + 2, DNS_CLASS_IN);
+    local_route(local, span_of(question, wire.size + 4), &group);
+    return group;
+}
+
+static struct local *local_of_routes(const char *const *names, size_t count, struct built *built)
+{
+    struct local_plan *plan;
+    struct local *local = NULL;
+    *built = (struct built){.report.error = note};
+    struct local_options options = {.hash_key = {{7, 8}}, .special_use = true};
+    assert_int_equal(local_plan_open(&options, &built->report, &plan), 0);
+    for (size_t i = 0; i < count; i++) {
+        built->error = worse(built->error, local_plan_route(plan, "routes", names[i], (uint8_t)i));
+    }
+    built->error = worse(built->error, local_build(plan, &local));
+    local_plan_close(plan);
+    return local;
+}
+
+static void test_routes(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"Consul.", "a.consul", "0.10.in-addr.arpa"};
+    struct built built;
+    struct local *local = local_of_routes(names, 3, &built);
+    assert_int_equal(built.error, 0);
+    assert_int_equal(group_of(local, "consul", DNS_TYPE_A), 0);
+    assert_int_equal(group_of(local, "x.CONSUL", DNS_TYPE_A), 0);
+    assert_int_equal(group_of(local, "a.consul", DNS_TYPE_A), 1);
+    assert_int_equal(group_of(local, "z.y.x.a.consul", DNS_TYPE_A), 1);
+    assert_int_equal(group_of(local, "aconsul", DNS_TYPE_A), 99);
+    assert_int_equal(group_of(local, "consul.x", DNS_TYPE_A), 99);
+    assert_int_equal(group_of(local, ".", DNS_TYPE_A), 99);
+    assert_int_equal(group_of(local, "consul", LOCAL_TYPE_DS), 99);
+    assert_int_equal(group_of(local, "a.consul", LOCAL_TYPE_DS), 0);
+    assert_int_equal(group_of(local, "b.a.consul", LOCAL_TYPE_DS), 1);
+    struct said said;
+    ask(local, "1.0.0.10.in-addr.arpa", DNS_TYPE_A, &said);
+    assert_int_equal(said.verdict, LOCAL_UNKNOWN);
+    ask(local, "1.0.1.10.in-addr.arpa", DNS_TYPE_A, &said);
+    assert_int_equal(said.verdict, LOCAL_KNOWN);
+    local_free(local);
+}
+
+static void test_routes_that_cannot_be(void **state)
+{
+    (void)state;
+    static const char *const twice[] = {"consul", "x.consul", "CONSUL."};
+    struct built built;
+    assert_null(local_of_routes(twice, 3, &built));
+    assert_int_equal(built.error, ERROR_INVALID);
+    assert_string_equal(built.first, "routes: \"consul.\": stands here twice");
+    assert_non_null(local_route_refusal("a..b"));
+    assert_non_null(local_route_refusal("."));
+    assert_null(local_route_refusal("_tcp.x\\032y"));
+}
+
 int main(void)
 {
     static const struct CMUnitTest own[] = {
@@ -435,6 +503,8 @@ int main(void)
         cmocka_unit_test(test_precedence),
         cmocka_unit_test(test_block_answers),
         cmocka_unit_test(test_against_model),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_routes_that_cannot_be),
     };
     struct CMUnitTest tests[64];
     size_t count = sizeof own / sizeof own[0];

@@ -86,7 +86,7 @@ static void open_pool(void)
 static void open_hall(const struct query_options *options)
 {
     struct query_surroundings around = {
-        .loop = loop, .pool = pool, .access = clients, .log = &quiet, .metrics = page, .wall = clock_wall};
+        .loop = loop, .pools = &pool, .access = clients, .log = &quiet, .metrics = page, .wall = clock_wall};
     assert_int_equal(query_hall_open(options, &around, &hall), 0);
     query_door_init(&udp.door, QUERY_UDP, -1, on_reply);
     query_door_init(&tcp.door, QUERY_TCP, 100, on_reply);

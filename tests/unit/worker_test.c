@@ -43,6 +43,7 @@ struct far_end {
 struct world {
     struct config config;
     struct config_upstream upstream;
+    struct config_group group;
     struct worker_socket sockets[2];
     struct worker_setup setup;
     struct guard_access *access;
@@ -194,6 +195,8 @@ static void fill_config(struct config *config)
     config->upstream.max_age = 600 * CLOCK_SECOND;
     config->upstream.warm = 600 * CLOCK_SECOND;
     config->upstream.in_flight = 10;
+    config->groups = &world.group;
+    config->group_count = 1;
     config->tls.padding = 128;
 }
 

@@ -1,0 +1,144 @@
+/* Groups of upstreams, the names that go to them, and the listeners that ask them. */
+#include "config_support.h"
+
+static void assert_route(const struct config *config, size_t index, const char *name, unsigned group)
+{
+    assert_true(index < config->route_count);
+    assert_string_equal(config->routes[index].name, name);
+    assert_int_equal(config->routes[index].group, group);
+}
+
+static void test_one_group_by_default(void **state)
+{
+    (void)state;
+    struct config *config = built_from_file("");
+    assert_int_equal(config->group_count, 1);
+    assert_string_equal(config->groups[0].name, "default");
+    assert_int_equal(config->groups[0].policy, CONFIG_FASTEST);
+    assert_int_equal(config->route_count, 0);
+    assert_int_equal(config->listen[0].group, 0);
+    assert_int_equal(config->upstreams[0].weight, 1);
+    assert_string_equal(config->upstreams[0].label, config->upstreams[0].url);
+    config_free(config);
+}
+
+static void test_groups(void **state)
+{
+    (void)state;
+    struct config *config =
+        built_from_file("upstreams:\n"
+                        "  - {url: \"tls://192.0.2.1#a.test\", group: office, weight: 100}\n"
+                        "  - \"tls://192.0.2.2#b.test\"\n"
+                        "  - \"office=tls://192.0.2.2#b.test\"\n"
+                        "  - {url: quad9, group: big}\n"
+                        "groups: {office: {policy: random}, big: {policy: round-robin}, default: {}}\n"
+                        "routes: {Cluster.Local: office, 10.in-addr.arpa.: big}\n"
+                        "listen:\n"
+                        "  - 127.0.0.1:5301\n"
+                        "  - {address: 127.0.0.1:5302, transport: [udp], upstreams: big}\n");
+    assert_int_equal(config->group_count, 3);
+    assert_string_equal(config->groups[0].name, "office");
+    assert_int_equal(config->groups[0].policy, CONFIG_RANDOM);
+    assert_string_equal(config->groups[1].name, "default");
+    assert_int_equal(config->groups[1].policy, CONFIG_FASTEST);
+    assert_string_equal(config->groups[2].name, "big");
+    assert_int_equal(config->groups[2].policy, CONFIG_ROUND_ROBIN);
+    assert_upstream(config, 0, "office/tls://192.0.2.1:853#a.test", "a.test");
+    assert_int_equal(config->upstreams[0].weight, 100);
+    assert_upstream(config, 1, "tls://192.0.2.2:853#b.test", "b.test");
+    assert_upstream(config, 2, "office/tls://192.0.2.2:853#b.test", "b.test");
+    assert_int_equal(config->upstreams[2].group, 0);
+    assert_int_equal(config->upstreams[3].group, 2);
+    assert_route(config, 0, "Cluster.Local", 0);
+    assert_route(config, 1, "10.in-addr.arpa.", 2);
+    assert_int_equal(config->listen[0].group, 1);
+    assert_int_equal(config->listen[1].group, 2);
+    config_free(config);
+}
+
+static void test_the_rest_goes_elsewhere(void **state)
+{
+    (void)state;
+    struct config *config = built_from_file("upstreams: [\"home=quad9\", \"tls://192.0.2.2#b.test\"]\n"
+                                            "routes: {.: home, consul: default}\n");
+    assert_int_equal(config->route_count, 1);
+    assert_route(config, 0, "consul", 1);
+    assert_int_equal(config->listen[0].group, 0);
+    assert_int_equal(config->listen[1].group, 0);
+    config_free(config);
+}
+
+static void test_environment(void **state)
+{
+    (void)state;
+    struct config *config =
+        built_from_environment(NAMES("DNSEAL_UPSTREAMS=quad9, office=tls://192.0.2.1#a.test",
+                                     "DNSEAL_ROUTES=consul=office, lan=office", "DNSEAL_GROUPS=office=hash"));
+    assert_int_equal(config->group_count, 2);
+    assert_int_equal(config->groups[1].policy, CONFIG_HASH);
+    assert_route(config, 0, "consul", 1);
+    assert_route(config, 1, "lan", 1);
+    config_free(config);
+}
+
+static void test_groups_errors(void **state)
+{
+    (void)state;
+    assert_file_refused(
+        "upstreams:\n"
+        "  - {url: quad9, group: \"my office\"}\n"
+        "  - {url: quad9, weight: 0}\n"
+        "  - {url: quad9, group: a, weight: 101}\n"
+        "  - \"=quad9\"\n"
+        "  - \"b=nonsense\"\n"
+        "groups: {a: {policy: best}, \"b c\": {}, d: {speed: 1}}\n",
+        "t.yaml:2:25: upstreams[0].group: \"my office\": expected the name of a group: letters, "
+        "digits, - and _\n"
+        "t.yaml:3:26: upstreams[1].weight: \"0\": expected a weight from 1 to 100\n"
+        "t.yaml:4:36: upstreams[2].weight: \"101\": expected a weight from 1 to 100\n"
+        "t.yaml:5:5: upstreams[3]: \"\": expected the name of a group: letters, digits, - and _\n"
+        "t.yaml:6:5: upstreams[4]: \"nonsense\": expected tls://ADDRESS[:PORT][#NAME], or one of "
+        "cloudflare, google, quad9 and adguard\n"
+        "t.yaml:7:22: groups.a.policy: \"best\": expected fastest, round-robin, random, ordered or "
+        "hash\n"
+        "t.yaml:7:29: groups.b c: \"b c\": expected the name of a group: letters, digits, - and _\n"
+        "t.yaml:7:44: groups.d.speed: unknown key\n");
+}
+
+static void test_routes_errors(void **state)
+{
+    (void)state;
+    assert_file_refused(
+        "routes: {a..b: default, consul: \"of fice\"}\n",
+        "t.yaml:1:10: routes.a..b: \"a..b\": is no name: a label has 1 to 63 bytes, a name at most 255\n"
+        "t.yaml:1:33: routes.consul: \"of fice\": expected the name of a group: letters, digits, - "
+        "and _\n");
+    assert_environment_refused(NAMES("DNSEAL_ROUTES=consul"),
+                               "environment: DNSEAL_ROUTES: \"consul\": expected NAME=VALUE\n");
+}
+
+static void test_nobody_is_forgotten(void **state)
+{
+    (void)state;
+    assert_file_refused("routes: {consul: office}\n"
+                        "groups: {home: {policy: hash}}\n"
+                        "listen: [{address: 127.0.0.1:53, upstreams: attic}]\n",
+                        "t.yaml:2:10: groups.home: no upstream is in the group home\n"
+                        "t.yaml:1:18: routes.consul: no upstream is in the group office\n"
+                        "t.yaml:3:10: listen[0]: no upstream is in the group attic\n");
+    assert_file_refused(
+        "upstreams: [\"home=quad9\", google]\n",
+        "t.yaml:1:13: upstreams[0]: nobody asks the group home: name it in routes, or at a listener\n");
+    assert_file_refused(
+        "upstreams: [\"home=quad9\"]\nlisten: [127.0.0.1:53]\n",
+        "t.yaml:2:10: listen[0]: no upstream is in the group default: name a group here, or for "
+        "\".\" in routes\n");
+}
+
+const struct CMUnitTest config_group_tests[] = {
+    cmocka_unit_test(test_one_group_by_default),    cmocka_unit_test(test_groups),
+    cmocka_unit_test(test_the_rest_goes_elsewhere), cmocka_unit_test(test_environment),
+    cmocka_unit_test(test_groups_errors),           cmocka_unit_test(test_routes_errors),
+    cmocka_unit_test(test_nobody_is_forgotten),
+};
+const size_t config_group_count = sizeof config_group_tests / sizeof config_group_tests[0];
