@@ -196,6 +196,10 @@ __attribute__((format(printf, 4, 5))) void config_refuse(const struct config *co
                                                          const struct config_place *place, const char *format,
                                                          ...);
 
+/* Whom a connection to the upstream must prove to be. Borrows from the snapshot. */
+struct tls_identity config_upstream_identity(const struct config *config,
+                                             const struct config_upstream *upstream);
+
 /* Receives text in pieces. */
 struct config_sink {
     void (*write)(struct config_sink *sink, struct span text);

@@ -76,8 +76,8 @@ static const struct config_preset *preset_at(const struct config *config, size_t
 static void put_pins(const struct config_upstream *upstream, struct config_sink *sink)
 {
     for (size_t i = 0; i < upstream->pin_count; i++) {
-        char pin[CONFIG_PIN_TEXT_SIZE];
-        config_pin_format(upstream->pins[i], pin);
+        char pin[TLS_PIN_TEXT_SIZE];
+        tls_pin_format(upstream->pins[i], pin);
         config_putf(sink, "%s\"%s\"", i == 0 ? ", pins: [" : ", ", pin);
     }
     config_put(sink, upstream->pin_count > 0 ? "]" : "");

@@ -22,7 +22,6 @@ enum {
     CONFIG_VALUE_SIZE = 32, /* of the longest text of a number */
     CONFIG_TEXT_MAX = 4095, /* bytes of a path */
     CONFIG_HOST_NAME_MAX = 253,
-    CONFIG_PIN_TEXT_SIZE = 7 + 44 + 1,
     CONFIG_DOT_PORT = 853,
     CONFIG_TEXTS_MAX = 1024, /* entries of a list of texts */
     CONFIG_ROUTES_MAX = 16384,
@@ -253,9 +252,6 @@ size_t config_utf8_next(struct span text, uint32_t *out);
 
 /* A port from 1 to 65535 in decimal; false otherwise. */
 bool config_port_parse(struct span text, uint16_t *out);
-
-/* "sha256/..." */
-void config_pin_format(const uint8_t pin[TLS_PIN_SIZE], char out[CONFIG_PIN_TEXT_SIZE]);
 
 /* ---- upstreams (upstream_url.c) ---- */
 

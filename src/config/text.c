@@ -1,5 +1,5 @@
 /*
- * Small readers and writers of text that several files of this room need: UTF-8, ports, pins.
+ * Small readers of text that several files of this room need: UTF-8 and ports.
  */
 #include "config/table.h"
 
@@ -50,21 +50,4 @@ bool config_port_parse(struct span text, uint16_t *out)
     }
     *out = (uint16_t)port;
     return port <= UINT16_MAX;
-}
-
-void config_pin_format(const uint8_t pin[TLS_PIN_SIZE], char out[CONFIG_PIN_TEXT_SIZE])
-{
-    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    size_t size = 7;
-    memcpy(out, "sha256/", size);
-    for (size_t i = 0; i < TLS_PIN_SIZE; i += 3) {
-        size_t left = TLS_PIN_SIZE - i;
-        uint32_t bits =
-            (uint32_t)pin[i] << 16 | (left > 1 ? (uint32_t)pin[i + 1] << 8 : 0) | (left > 2 ? pin[i + 2] : 0);
-        out[size++] = letters[bits >> 18];
-        out[size++] = letters[bits >> 12 & 63];
-        out[size++] = left > 1 ? letters[bits >> 6 & 63] : '=';
-        out[size++] = left > 2 ? letters[bits & 63] : '=';
-    }
-    out[size] = '\0';
 }

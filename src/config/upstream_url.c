@@ -254,3 +254,16 @@ bool config_upstream_fill(struct config_arena *arena, const struct address *addr
     out->url = config_arena_text(arena, span_text(url));
     return out->url != NULL;
 }
+
+struct tls_identity config_upstream_identity(const struct config *config,
+                                             const struct config_upstream *upstream)
+{
+    bool by_address = upstream->name == NULL && upstream->pin_count == 0;
+    return (struct tls_identity){
+        .name = upstream->name,
+        .address = by_address ? &upstream->address : NULL,
+        .pins = (const uint8_t(*)[TLS_PIN_SIZE])upstream->pins,
+        .pin_count = upstream->pin_count,
+        .require_1_3 = config->tls.require_1_3,
+    };
+}

@@ -126,6 +126,11 @@ void stream_limit_silence(struct stream *stream, uint64_t limit);
 /* What the handshake or a later check found; NULL when nothing. Valid until stream_close. */
 const struct tls_failure *stream_failure(const struct stream *stream);
 
+/* The word for an error of a stream, for logs and extended errors, and what a person can do about it; a word
+ * without a hint of its own gets a general one. Static text. (reason.c) */
+const char *stream_reason_word(int error, const struct tls_failure *failure);
+const char *stream_reason_hint(const char *word);
+
 /* Whether the TLS session was resumed; its version, "" over plain TCP. */
 bool stream_resumed(const struct stream *stream);
 const char *stream_version(const struct stream *stream);

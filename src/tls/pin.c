@@ -8,7 +8,9 @@
 
 #include "tls/internal.h"
 
-enum { PIN_TEXT_SIZE = 44 };
+static const char prefix[] = "sha256/";
+
+enum { PREFIX_SIZE = sizeof prefix - 1, PIN_TEXT_SIZE = 44 };
 
 static bool is_base64(uint8_t c)
 {
@@ -43,9 +45,8 @@ bool tls_pin_matches(const struct tls_client *client, X509 *certificate)
 
 int tls_pin_parse(struct span text, uint8_t out[TLS_PIN_SIZE])
 {
-    struct span prefix = span_text("sha256/");
-    if (text.size > prefix.size && span_equal(span_of(text.data, prefix.size), prefix)) {
-        text = span_of(text.data + prefix.size, text.size - prefix.size);
+    if (text.size > PREFIX_SIZE && memcmp(text.data, prefix, PREFIX_SIZE) == 0) {
+        text = span_of(text.data + PREFIX_SIZE, text.size - PREFIX_SIZE);
     }
     if (text.size != PIN_TEXT_SIZE || text.data[PIN_TEXT_SIZE - 1] != '=') {
         return ERROR_INVALID;
@@ -63,4 +64,10 @@ int tls_pin_parse(struct span text, uint8_t out[TLS_PIN_SIZE])
     }
     memcpy(out, decoded, TLS_PIN_SIZE);
     return 0;
+}
+
+void tls_pin_format(const uint8_t pin[TLS_PIN_SIZE], char out[TLS_PIN_TEXT_SIZE])
+{
+    memcpy(out, prefix, PREFIX_SIZE);
+    EVP_EncodeBlock((unsigned char *)out + PREFIX_SIZE, pin, TLS_PIN_SIZE);
 }

@@ -16,6 +16,7 @@
 
 enum {
     TLS_PIN_SIZE = 32,
+    TLS_PIN_TEXT_SIZE = 7 + 44 + 1,
     TLS_RECORD_MAX = 16384,
     TLS_SESSION_MEMORY = 80 * 1024, /* the most heap that a connection holds, its handshake included */
     TLS_CLIENT_MEMORY = 64 * 1024   /* and a context with the sessions that it keeps */
@@ -103,6 +104,9 @@ void tls_client_free(struct tls_client *client);
 
 /* Reads "sha256/BASE64=" or "BASE64=" of 32 bytes. ERROR_INVALID. (pin.c) */
 int tls_pin_parse(struct span text, uint8_t out[TLS_PIN_SIZE]);
+
+/* Writes the first of the two forms. (pin.c) */
+void tls_pin_format(const uint8_t pin[TLS_PIN_SIZE], char out[TLS_PIN_TEXT_SIZE]);
 
 /* What is built in and what runs: "OpenSSL 3.0.19 27 Jan 2026". */
 const char *tls_library_version(void);

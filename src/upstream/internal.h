@@ -109,9 +109,6 @@ static inline void upstream_count(struct upstream_server *server, enum metrics_u
 
 /* ---- link.c ---- */
 
-/* The word for an error of a stream, for logs and extended errors. */
-const char *upstream_reason_word(int error, const struct tls_failure *failure);
-
 /* Begins a connection to the server. */
 int upstream_link_open(struct upstream_server *server);
 

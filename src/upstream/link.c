@@ -164,33 +164,6 @@ static void link_lost(struct upstream_link *link, const char *reason)
     upstream_server_unlinked(server);
 }
 
-const char *upstream_reason_word(int error, const struct tls_failure *failure)
-{
-    switch (error) {
-    case ERROR_REFUSED:
-        return "refused";
-    case ERROR_UNREACHABLE:
-        return "unreachable";
-    case ERROR_TIMEOUT:
-        return "timeout";
-    case ERROR_RESET:
-        return "reset";
-    case ERROR_CLOSED:
-        return "closed";
-    case ERROR_MALFORMED:
-        return "malformed";
-    case ERROR_DESCRIPTORS:
-        return "descriptors";
-    case ERROR_MEMORY:
-    case ERROR_EXHAUSTED:
-        return "memory";
-    case ERROR_TLS:
-        return failure != NULL ? tls_reason_word(failure->reason) : "tls";
-    default:
-        return "failed";
-    }
-}
-
 static void connecting_failed(struct upstream_link *link, int error, const char *reason)
 {
     struct upstream_server *server = link->server;
@@ -239,7 +212,7 @@ static void established_lost(struct upstream_link *link, int error, const char *
 static void on_closed(struct stream *stream, int error)
 {
     struct upstream_link *link = link_of(stream);
-    const char *reason = upstream_reason_word(error, stream_failure(stream));
+    const char *reason = stream_reason_word(error, stream_failure(stream));
     if (link->state == UPSTREAM_LINK_CONNECTING) {
         connecting_failed(link, error, reason);
     } else {

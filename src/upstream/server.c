@@ -19,39 +19,6 @@ enum {
 
 /* ---- what the log says ---- */
 
-/* What a person can do about a failure. */
-static const char *hint_of(const char *reason)
-{
-    static const struct {
-        const char *reason, *hint;
-    } hints[] = {
-        {"unreachable", "no route to the server: check the network; it is tried again as queries come"},
-        {"refused", "nothing listens at this address and port: check both"},
-        {"connect_timeout",
-         "no answer to the connection: check the network and whether a firewall stops port 853"},
-        {"handshake_timeout", "connected, but the server does not finish TLS: is it a DNS over TLS port?"},
-        {"silent", "connected, but no answer comes: ask its operator; it is tried again as queries come"},
-        {"mismatch", "it answers what nobody asked: ask its operator; it is tried again as queries come"},
-        {"expired", "the certificate has expired: tell its operator, or check the clock of this machine"},
-        {"not_yet_valid", "the certificate is not valid yet: check the clock of this machine"},
-        {"wrong_name", "the certificate bears another name: check the name behind # in the upstream's URL"},
-        {"unknown_ca", "the certificate's authority is not in tls.ca: check that file"},
-        {"self_signed", "the certificate is self-signed: add its authority to tls.ca, or pin its key"},
-        {"pin", "the server's key is none of the pinned ones: check the pins with the server's operator"},
-        {"alpn", "the server speaks another protocol on this port: is it a DNS over TLS port?"},
-        {"closed", "the server closed the connection during the handshake: does it serve this address?"},
-        {"version", "the server does not speak a TLS version that is allowed (tls.min_version)"},
-        {"not_tls", "the server does not speak TLS on this port"},
-        {"descriptors", "this process has no file descriptor left: raise its limit (ulimit -n)"},
-    };
-    for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
-        if (strcmp(hints[i].reason, reason) == 0) {
-            return hints[i].hint;
-        }
-    }
-    return "see the reason, and tls_failure before it where there is one";
-}
-
 static void log_server(struct upstream_server *server, struct log *log)
 {
     log_text(log, "upstream", server->options.label);
@@ -86,7 +53,7 @@ static void log_down(struct upstream_server *server)
         log_text(log, "reason", server->reason);
         bool unnamed =
             strcmp(server->reason, "wrong_name") == 0 && strchr(server->options.label, '#') == NULL;
-        log_text(log, "hint", unnamed ? unnamed_hint : hint_of(server->reason));
+        log_text(log, "hint", unnamed ? unnamed_hint : stream_reason_hint(server->reason));
         log_end(log, server->pool->around.wall());
     }
 }
@@ -158,7 +125,7 @@ static void begin_connection(struct upstream_server *server, uint64_t now)
     spend_budget(server, now);
     int error = upstream_link_open(server);
     if (error != 0) {
-        upstream_server_failed(server, error, NULL, upstream_reason_word(error, NULL));
+        upstream_server_failed(server, error, NULL, stream_reason_word(error, NULL));
     }
 }
 

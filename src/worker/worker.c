@@ -131,26 +131,13 @@ static void *run(void *argument)
 
 /* ---- coming up ---- */
 
-static int build_client(const struct config *config, const struct config_upstream *upstream,
-                        struct tls_trust *trust, struct tls_client **out)
-{
-    bool by_address = upstream->name == NULL && upstream->pin_count == 0;
-    struct tls_identity identity = {
-        .name = upstream->name,
-        .address = by_address ? &upstream->address : NULL,
-        .pins = (const uint8_t(*)[TLS_PIN_SIZE])upstream->pins,
-        .pin_count = upstream->pin_count,
-        .require_1_3 = config->tls.require_1_3,
-    };
-    return tls_client_build(&identity, trust, out);
-}
-
 static int open_clients(struct worker *worker)
 {
     const struct config *config = worker->setup.config;
     int error = 0;
     for (size_t i = 0; i < worker->setup.upstream_count && error == 0; i++) {
-        error = build_client(config, &config->upstreams[i], worker->setup.trust, &worker->clients[i]);
+        struct tls_identity identity = config_upstream_identity(config, &config->upstreams[i]);
+        error = tls_client_build(&identity, worker->setup.trust, &worker->clients[i]);
     }
     return error;
 }

@@ -94,3 +94,24 @@ void accepted_streams_leave_blocks_to_those_that_connect(void **state)
     close(server_peer);
     close(listener);
 }
+
+/* Shows: L06 */
+void every_reason_has_a_word(void **state)
+{
+    (void)state;
+    struct tls_failure failure = {.reason = TLS_REASON_EXPIRED};
+    assert_string_equal(stream_reason_word(ERROR_TLS, &failure), "expired");
+    assert_string_equal(stream_reason_word(ERROR_TLS, NULL), "tls");
+    assert_string_equal(stream_reason_word(ERROR_REFUSED, NULL), "refused");
+    assert_string_equal(stream_reason_word(ERROR_UNREACHABLE, NULL), "unreachable");
+    assert_string_equal(stream_reason_word(ERROR_TIMEOUT, NULL), "timeout");
+    assert_string_equal(stream_reason_word(ERROR_RESET, NULL), "reset");
+    assert_string_equal(stream_reason_word(ERROR_CLOSED, NULL), "closed");
+    assert_string_equal(stream_reason_word(ERROR_MALFORMED, NULL), "malformed");
+    assert_string_equal(stream_reason_word(ERROR_DESCRIPTORS, NULL), "descriptors");
+    assert_string_equal(stream_reason_word(ERROR_MEMORY, NULL), "memory");
+    assert_string_equal(stream_reason_word(ERROR_EXHAUSTED, NULL), "memory");
+    assert_string_equal(stream_reason_word(ERROR_SYSTEM, NULL), "failed");
+    assert_non_null(strstr(stream_reason_hint("expired"), "clock of this machine"));
+    assert_non_null(strstr(stream_reason_hint("a word of nobody"), "see the reason"));
+}

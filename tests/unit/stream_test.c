@@ -502,6 +502,7 @@ int main(void)
         TEST(a_pause_keeps_what_is_in_hand),
         TEST(a_reset_is_told_at_the_end_of_the_turn),
         TEST(a_connection_opens_and_sends_what_waits),
+        TEST(every_reason_has_a_word),
         TEST(a_refused_connection_is_told),
         TEST(accepted_streams_leave_blocks_to_those_that_connect),
         TEST(messages_leave_in_one_record),

@@ -63,6 +63,7 @@ size_t drain(int descriptor, uint8_t *out, size_t size);
 
 void a_reset_is_told_at_the_end_of_the_turn(void **state);
 void a_connection_opens_and_sends_what_waits(void **state);
+void every_reason_has_a_word(void **state);
 void a_refused_connection_is_told(void **state);
 void accepted_streams_leave_blocks_to_those_that_connect(void **state);
 

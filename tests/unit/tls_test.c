@@ -286,6 +286,9 @@ static void pins_are_read(void **state)
     assert_int_equal(tls_pin_parse(span_text("sha256//wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAF="), pin),
                      ERROR_INVALID);
     assert_int_equal(tls_pin_parse(span_text("sha256//wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="), pin), 0);
+    char text[TLS_PIN_TEXT_SIZE];
+    tls_pin_format(pin, text);
+    assert_string_equal(text, "sha256//wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE=");
     assert_int_equal(pin[0], 255);
     assert_int_equal(pin[31], 1);
     assert_int_equal(tls_pin_parse(span_text("/wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAI="), pin), 0);

@@ -234,26 +234,6 @@ static void an_idle_close_is_no_failure(void **state)
     assert_false(pool->server[0].failing);
 }
 
-/* Shows: L06 */
-static void every_reason_has_a_word(void **state)
-{
-    (void)state;
-    open_pool_of(1);
-    struct tls_failure failure = {.reason = TLS_REASON_EXPIRED};
-    assert_string_equal(upstream_reason_word(ERROR_TLS, &failure), "expired");
-    assert_string_equal(upstream_reason_word(ERROR_TLS, NULL), "tls");
-    assert_string_equal(upstream_reason_word(ERROR_REFUSED, NULL), "refused");
-    assert_string_equal(upstream_reason_word(ERROR_UNREACHABLE, NULL), "unreachable");
-    assert_string_equal(upstream_reason_word(ERROR_TIMEOUT, NULL), "timeout");
-    assert_string_equal(upstream_reason_word(ERROR_RESET, NULL), "reset");
-    assert_string_equal(upstream_reason_word(ERROR_CLOSED, NULL), "closed");
-    assert_string_equal(upstream_reason_word(ERROR_MALFORMED, NULL), "malformed");
-    assert_string_equal(upstream_reason_word(ERROR_DESCRIPTORS, NULL), "descriptors");
-    assert_string_equal(upstream_reason_word(ERROR_MEMORY, NULL), "memory");
-    assert_string_equal(upstream_reason_word(ERROR_EXHAUSTED, NULL), "memory");
-    assert_string_equal(upstream_reason_word(ERROR_SYSTEM, NULL), "failed");
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -277,7 +257,6 @@ int main(void)
         TEST(a_failure_is_asked_once_more_elsewhere),
         TEST(questions_of_a_closed_link_go_elsewhere_at_once),
         TEST(an_idle_close_is_no_failure),
-        TEST(every_reason_has_a_word),
     };
     return cmocka_run_group_tests_name("upstream", tests, NULL, NULL);
 }
