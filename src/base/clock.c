@@ -26,3 +26,8 @@ uint64_t clock_wall(void)
 {
     return read_clock(CLOCK_REALTIME);
 }
+
+int64_t clock_source_date(void)
+{
+    return DNSEAL_SOURCE_DATE;
+}

@@ -20,4 +20,9 @@ uint64_t clock_boot(void);
 /* Nanoseconds since the epoch, as the machine believes. For certificates and logs only. */
 uint64_t clock_wall(void);
 
+/* When the sources of this program were last changed, in seconds since the epoch: no clock before it is
+ * right.
+ */
+int64_t clock_source_date(void);
+
 #endif

@@ -47,7 +47,8 @@ struct config_upstream {
     char *name;  /* NULL when none was given */
     uint8_t (*pins)[TLS_PIN_SIZE];
     size_t pin_count;
-    bool optional; /* of a default or preset: left out where there is no route to it (IPv6) */
+    bool without_clock; /* believed by pins, name and chain while this machine's clock cannot be right */
+    bool optional;      /* of a default or preset: left out where there is no route to it (IPv6) */
     const char *group_name;
     unsigned group, weight;
 };

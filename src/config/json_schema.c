@@ -27,7 +27,7 @@ static const char upstreams[] =
     "{\"type\": \"string\", \"pattern\": \"^(sha256/)?[A-Za-z0-9+/]{43}=$\"}}, \"group\": {\"type\": "
     "\"string\", "
     "\"pattern\": \"^[A-Za-z0-9_-]{1,32}$\"}, \"weight\": {\"type\": \"integer\", \"minimum\": 1, "
-    "\"maximum\": 100}}}]}";
+    "\"maximum\": 100}, \"without_clock\": {\"type\": \"boolean\"}}}]}";
 
 static const char groups[] =
     "\"type\": \"object\", \"maxProperties\": 32, \"additionalProperties\": {\"type\": \"object\", "

@@ -160,12 +160,31 @@ static bool names_equal(const char *a, const char *b)
     return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
 }
 
+/* Dates count for nothing where pins are the whole identity, and where there are no pins nothing else would
+ * be left of an authority's word. */
+static const char *without_clock_refusal(const char *name, const struct config_upstream *entry)
+{
+    if (!entry->without_clock) {
+        return NULL;
+    }
+    if (entry->pin_count == 0) {
+        return "without_clock needs pins: without a clock they are what the server is believed by";
+    }
+    return name == NULL ? "without_clock has no use: pins without a name are believed whatever the clock says"
+                        : NULL;
+}
+
 /* Adds a server with what its entry says besides. The pool's key is address, port and name, so that they must
  * be new in their group. */
 static void upstream_add(struct config_work *work, const struct config_node *node,
                          const struct config_upstream *server, const struct config_upstream *entry)
 {
     struct config *config = &work->snapshot->config;
+    const char *refusal = without_clock_refusal(server->name, entry);
+    if (refusal != NULL) {
+        config_complain(work, &node->place, "%s: %s", server->url, refusal);
+        return;
+    }
     for (size_t i = 0; i < config->upstream_count; i++) {
         const struct config_upstream *other = &config->upstreams[i];
         if (address_equal(&server->address, &other->address) && names_equal(server->name, other->name) &&
@@ -184,6 +203,7 @@ static void upstream_add(struct config_work *work, const struct config_node *nod
     added->pin_count = entry->pin_count;
     added->group_name = entry->group_name;
     added->weight = entry->weight;
+    added->without_clock = entry->without_clock;
     work->snapshot->upstream_places[config->upstream_count++] = node->place;
 }
 
@@ -287,9 +307,22 @@ static void weight_read(struct config_work *work, const struct config_node *node
     }
 }
 
+static void switch_read(struct config_work *work, const struct config_node *node, bool *out)
+{
+    const char *text = config_node_text(work, node);
+    if (text == NULL) {
+        return;
+    }
+    *out = strcmp(text, "true") == 0;
+    if (!*out && strcmp(text, "false") != 0) {
+        config_complain(work, &node->place, "\"%.80s\": expected true or false", text);
+    }
+}
+
 static void upstream_map(struct config_work *work, const struct config_node *node)
 {
-    struct config_field fields[] = {{"url", NULL}, {"pins", NULL}, {"group", NULL}, {"weight", NULL}};
+    struct config_field fields[] = {
+        {"url", NULL}, {"pins", NULL}, {"group", NULL}, {"weight", NULL}, {"without_clock", NULL}};
     struct config_upstream entry = {.group_name = default_group, .weight = 1};
     config_node_fields(work, node, fields, sizeof fields / sizeof fields[0]);
     if (fields[1].node != NULL) {
@@ -300,6 +333,9 @@ static void upstream_map(struct config_work *work, const struct config_node *nod
     }
     if (fields[3].node != NULL) {
         weight_read(work, fields[3].node, &entry.weight);
+    }
+    if (fields[4].node != NULL) {
+        switch_read(work, fields[4].node, &entry.without_clock);
     }
     const char *text = fields[0].node == NULL ? NULL : config_node_text(work, fields[0].node);
     if (fields[0].node == NULL) {

@@ -100,7 +100,8 @@ static void put_upstreams(const struct config *config, struct config_sink *sink)
         } else {
             config_putf(sink, "  - {url: \"%s\"", url);
             put_pins(upstream, sink);
-            config_putf(sink, ", group: \"%s\", weight: %u}\n", upstream->group_name, upstream->weight);
+            config_putf(sink, ", group: \"%s\", weight: %u%s}\n", upstream->group_name, upstream->weight,
+                        upstream->without_clock ? ", without_clock: true" : "");
         }
         i += preset != NULL ? CONFIG_PRESET_SERVERS : 1;
     }

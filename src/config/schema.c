@@ -39,7 +39,10 @@ static const struct config_option options[] = {
          "name are the whole identity. A mapping may also name the `group` that the server is in, `default` "
          "where it does not, and a `weight` from 1 to 100 for the policies that know weights; `GROUP=URL` is "
          "short for "
-         "a mapping with these two."},
+         "a mapping with these two. With `without_clock: true`, a server with pins and a name is believed by "
+         "its pins, its name and its chain, without a look at the dates, as long as this machine's clock is "
+         "before the program's own date, and so cannot be right: it may be the one that the time servers' "
+         "names come from."},
     {.path = "groups",
      FIELD(groups, GROUPS),
      .default_text = "",

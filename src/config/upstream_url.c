@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 #include "config/table.h"
@@ -265,5 +266,7 @@ struct tls_identity config_upstream_identity(const struct config *config,
         .pins = (const uint8_t(*)[TLS_PIN_SIZE])upstream->pins,
         .pin_count = upstream->pin_count,
         .require_1_3 = config->tls.require_1_3,
+        .clock_least = clock_source_date(),
+        .without_clock = upstream->without_clock,
     };
 }

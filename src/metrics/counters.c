@@ -6,7 +6,7 @@
 
 #include "metrics/metrics.h"
 
-enum { METRICS_VERSION = 4 };
+enum { METRICS_VERSION = 5 };
 
 static size_t mapping_size(size_t pages)
 {

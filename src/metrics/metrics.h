@@ -120,6 +120,7 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(CLOSES_EXHAUSTED, UPSTREAM_CLOSES, "reason=\"exhausted\"")            \
     X(TLS_EXPIRED, UPSTREAM_TLS_FAILURES, "reason=\"expired\"")             \
     X(TLS_NOT_YET_VALID, UPSTREAM_TLS_FAILURES, "reason=\"not_yet_valid\"") \
+    X(TLS_WRONG_CLOCK, UPSTREAM_TLS_FAILURES, "reason=\"wrong_clock\"")     \
     X(TLS_WRONG_NAME, UPSTREAM_TLS_FAILURES, "reason=\"wrong_name\"")       \
     X(TLS_SELF_SIGNED, UPSTREAM_TLS_FAILURES, "reason=\"self_signed\"")     \
     X(TLS_UNKNOWN_CA, UPSTREAM_TLS_FAILURES, "reason=\"unknown_ca\"")       \

@@ -190,6 +190,14 @@ bool query_reply_late(struct query *query, const struct dns_stored *stored, int 
     return true;
 }
 
+/* Whoever reads this must look at a clock, and not at the server. */
+static const char *reason_text(const char *reason)
+{
+    return strcmp(reason, "wrong_clock") == 0
+               ? "wrong_clock (the forwarder's clock is before the forwarder was made: set it)"
+               : reason;
+}
+
 /* The extended error for a question that no server answered: what failed, in words (RFC 8914). */
 static struct dns_extended_error explain(const struct upstream_result *result, char *text, size_t size)
 {
@@ -197,7 +205,7 @@ static struct dns_extended_error explain(const struct upstream_result *result, c
         return (struct dns_extended_error){.code = result->failure_extended};
     }
     int length = snprintf(text, size, "%s: %s", result->server != NULL ? result->server : "no upstream",
-                          result->reason);
+                          reason_text(result->reason));
     struct dns_extended_error error = {
         .code = strcmp(result->reason, "timeout") == 0 ? DNS_EXTENDED_NO_REACHABLE_AUTHORITY
                                                        : DNS_EXTENDED_NETWORK_ERROR,

@@ -20,6 +20,9 @@ static const struct {
     {"mismatch", "it answers what nobody asked: ask its operator; it is tried again as queries come"},
     {"expired", "the certificate has expired: tell its operator, or check the clock of this machine"},
     {"not_yet_valid", "the certificate is not valid yet: check the clock of this machine"},
+    {"wrong_clock",
+     "this machine's clock is before this program was made: set it; the server is believed as soon as the "
+     "clock is right"},
     {"wrong_name", "the certificate bears another name: check the name behind # in the upstream's URL"},
     {"unknown_ca", "the certificate's authority is not in tls.ca: check that file"},
     {"self_signed", "the certificate is self-signed: add its authority to tls.ca, or pin its key"},

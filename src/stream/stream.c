@@ -390,6 +390,11 @@ bool stream_resumed(const struct stream *stream)
     return stream->tls != NULL && tls_session_resumed(stream->tls);
 }
 
+bool stream_is_undated(const struct stream *stream)
+{
+    return stream->tls != NULL && tls_session_is_undated(stream->tls);
+}
+
 const char *stream_version(const struct stream *stream)
 {
     return stream->tls != NULL ? tls_session_version(stream->tls) : "";

@@ -135,6 +135,9 @@ const char *stream_reason_hint(const char *word);
 bool stream_resumed(const struct stream *stream);
 const char *stream_version(const struct stream *stream);
 
+/* Whether the peer is believed without a look at the dates of its certificates; see tls.h. */
+bool stream_is_undated(const struct stream *stream);
+
 /* Ends everything at once, without waiting for the peer: close_notify and what the socket takes, then close.
  * Output that waits is tried once more first. No callback comes after it. Harmless on a closed stream. */
 void stream_close(struct stream *stream);

@@ -132,6 +132,17 @@ static int check_leaf(const struct tls_client *client, X509 *leaf, struct tls_se
     return tls_pin_matches(client, leaf) ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION;
 }
 
+static void note_refusal(struct tls_session *session, int result)
+{
+    if (result == X509_V_ERR_CERT_NOT_YET_VALID && tls_session_clock_is_wrong(session)) {
+        tls_failure_note_clock(&session->failure, session->wall, session->client->clock_least);
+        return;
+    }
+    const char *text = result == X509_V_ERR_APPLICATION_VERIFICATION ? "no pinned key in the certificates"
+                                                                     : X509_verify_cert_error_string(result);
+    tls_failure_note(&session->failure, tls_reason_of_verification(result), text);
+}
+
 /* Stands in the place of the library's own verification. */
 static int verify_peer(X509_STORE_CTX *verification, void *argument)
 {
@@ -144,10 +155,7 @@ static int verify_peer(X509_STORE_CTX *verification, void *argument)
     X509_STORE_CTX_set_error(verification, result);
     session->verified = result == X509_V_OK;
     if (!session->verified) {
-        const char *text = result == X509_V_ERR_APPLICATION_VERIFICATION
-                               ? "no pinned key in the certificates"
-                               : X509_verify_cert_error_string(result);
-        tls_failure_note(&session->failure, tls_reason_of_verification(result), text);
+        note_refusal(session, result);
         tls_failure_note_peer(&session->failure, leaf);
     }
     return session->verified;
@@ -176,6 +184,8 @@ static void set_callbacks(struct tls_client *client)
 static bool copy_identity(struct tls_client *client, const struct tls_identity *identity)
 {
     client->chained = identity->name != NULL || identity->address != NULL;
+    client->clock_least = identity->clock_least;
+    client->without_clock = identity->without_clock;
     client->pin_count = identity->pin_count;
     if (identity->pin_count > 0) {
         client->pins = OPENSSL_memdup(identity->pins, identity->pin_count * TLS_PIN_SIZE);
@@ -193,6 +203,9 @@ static bool copy_identity(struct tls_client *client, const struct tls_identity *
 static bool identity_is_sound(const struct tls_identity *identity, const struct tls_trust *trust)
 {
     if (identity->name != NULL && (identity->name[0] == '\0' || identity->name[0] == '.')) {
+        return false;
+    }
+    if (identity->without_clock && identity->pin_count == 0) {
         return false;
     }
     if (identity->name != NULL || identity->address != NULL) {

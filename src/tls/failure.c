@@ -11,6 +11,8 @@
 
 #include "tls/internal.h"
 
+enum { MOMENT_SIZE = 32 };
+
 struct meaning {
     int code;
     enum tls_reason reason;
@@ -128,6 +130,24 @@ void tls_failure_note(struct tls_failure *failure, enum tls_reason reason, const
     failure->reason = reason;
     snprintf(failure->detail, sizeof failure->detail, "%s", detail);
     make_printable(failure->detail);
+}
+
+static void write_moment(int64_t seconds, char out[MOMENT_SIZE])
+{
+    struct tm parts;
+    time_t moment = (time_t)seconds;
+    gmtime_r(&moment, &parts);
+    strftime(out, MOMENT_SIZE, "%Y-%m-%dT%H:%M:%SZ", &parts);
+}
+
+void tls_failure_note_clock(struct tls_failure *failure, int64_t wall, int64_t least)
+{
+    char now[MOMENT_SIZE], made[MOMENT_SIZE], text[sizeof failure->detail];
+    write_moment(wall, now);
+    write_moment(least, made);
+    snprintf(text, sizeof text, "this machine's clock says %s, and this program was made after %s", now,
+             made);
+    tls_failure_note(failure, TLS_REASON_WRONG_CLOCK, text);
 }
 
 void tls_failure_note_peer(struct tls_failure *failure, const X509 *certificate)

@@ -35,7 +35,9 @@ struct tls_client {
     struct address address;          /* AF_UNSPEC where the identity has none */
     uint8_t (*pins)[TLS_PIN_SIZE];
     size_t pin_count;
-    bool chained;                       /* a name or an address: the chain is verified */
+    bool chained; /* a name or an address: the chain is verified */
+    int64_t clock_least;
+    bool without_clock;
     struct tls_kept kept[TLS_KEPT_MAX]; /* the newest is the last */
     size_t kept_count;
     size_t open; /* connections that still point here */
@@ -51,12 +53,18 @@ struct tls_session {
     bool offered;  /* a kept session was given to the library */
     bool verified; /* this handshake's certificate was checked and found good */
     bool proven;   /* the handshake is done and the peer is who it must be */
+    bool undated;  /* the certificates' dates do not count for it */
     bool broken;   /* the library must not be asked to write any more */
     bool drained;  /* the last read wanted more bytes of the socket */
     bool emptied;  /* the last read of the socket took all that was there */
     size_t idle;   /* bytes of the socket since data came out of them */
     struct tls_failure failure;
 };
+
+static inline bool tls_session_clock_is_wrong(const struct tls_session *session)
+{
+    return session->wall < session->client->clock_least;
+}
 
 /* Bytes of an address in a certificate. */
 static inline size_t tls_address_size(const struct address *address)
@@ -102,6 +110,9 @@ void tls_failure_note_peer(struct tls_failure *failure, const X509 *certificate)
 
 /* The reason for a result of certificate verification (X509_V_ERR_*). */
 enum tls_reason tls_reason_of_verification(int result);
+
+/* Notes that a certificate is not valid yet by a clock that cannot be right. */
+void tls_failure_note_clock(struct tls_failure *failure, int64_t wall, int64_t least);
 
 /* Notes the reason for the oldest error in the library's queue. */
 void tls_failure_note_queue(struct tls_failure *failure);

@@ -23,10 +23,23 @@ static void offer_kept(struct tls_session *session)
     SSL_SESSION_free(kept.session);
 }
 
+/* What certificates are judged by; pins alone have no use for it at any time. */
+static void set_time(struct tls_session *session)
+{
+    X509_VERIFY_PARAM *parameters = SSL_get0_param(session->library);
+    const struct tls_client *client = session->client;
+    session->undated = client->chained && client->without_clock && tls_session_clock_is_wrong(session);
+    if (session->undated) {
+        X509_VERIFY_PARAM_set_flags(parameters, X509_V_FLAG_NO_CHECK_TIME);
+    } else {
+        X509_VERIFY_PARAM_set_time(parameters, (time_t)session->wall);
+    }
+}
+
 static bool prepare(struct tls_session *session, int descriptor)
 {
     SSL *library = session->library;
-    X509_VERIFY_PARAM_set_time(SSL_get0_param(library), (time_t)session->wall);
+    set_time(session);
     SSL_set_connect_state(library);
     return SSL_set_app_data(library, session) == 1 && tls_socket_open(session, descriptor) &&
            (session->client->name == NULL || SSL_set_tlsext_host_name(library, session->client->name) == 1);
@@ -210,6 +223,11 @@ bool tls_session_has_pending(const struct tls_session *session)
 bool tls_session_resumed(const struct tls_session *session)
 {
     return SSL_session_reused(session->library) == 1;
+}
+
+bool tls_session_is_undated(const struct tls_session *session)
+{
+    return session->undated;
 }
 
 const char *tls_session_version(const struct tls_session *session)

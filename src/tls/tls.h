@@ -27,6 +27,7 @@ enum {
     X(NONE, "none")                   \
     X(EXPIRED, "expired")             \
     X(NOT_YET_VALID, "not_yet_valid") \
+    X(WRONG_CLOCK, "wrong_clock")     \
     X(WRONG_NAME, "wrong_name")       \
     X(SELF_SIGNED, "self_signed")     \
     X(UNKNOWN_CA, "unknown_ca")       \
@@ -89,14 +90,17 @@ struct tls_identity {
     const uint8_t (*pins)[TLS_PIN_SIZE]; /* SHA-256 of a SubjectPublicKeyInfo (RFC 7858, 4.2) */
     size_t pin_count;
     bool require_1_3;
+    int64_t clock_least; /* seconds since the epoch: a clock before it is wrong */
+    bool without_clock;  /* while it is wrong, dates of certificates do not count; needs pins */
 };
 
 /* A client's side for one identity. With a name or an address the chain must lead to `trust` and the
  * certificate must bear it in its SAN (never in CN); with pins one certificate of the verified chain must
  * carry a pinned key. With pins and neither name nor address the server's own certificate must carry the
  * pinned key, and that alone is checked. ALPN "dot" is offered; a server that chooses none is fine, one that
- * chooses another is refused. The context keeps the sessions it was given for resumption, for this identity
- * alone. One thread. */
+ * chooses another is refused. A certificate that is not valid yet while the clock is wrong fails as
+ * WRONG_CLOCK; one that has expired by a clock that is behind has expired. The context keeps the sessions it
+ * was given for resumption, for this identity alone. One thread. */
 struct tls_client;
 int tls_client_build(const struct tls_identity *identity, struct tls_trust *trust, struct tls_client **out);
 /* After its last connection was closed: asserted. NULL is allowed. */
@@ -140,6 +144,9 @@ int tls_session_write(struct tls_session *session, const uint8_t *bytes, size_t 
 bool tls_session_has_pending(const struct tls_session *session);
 
 bool tls_session_resumed(const struct tls_session *session);
+
+/* Whether the identity was proven without a look at the certificates' dates, because the clock is wrong. */
+bool tls_session_is_undated(const struct tls_session *session);
 
 /* "TLSv1.3". */
 const char *tls_session_version(const struct tls_session *session);

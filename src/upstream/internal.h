@@ -85,7 +85,8 @@ struct upstream_server {
     const char *reason;        /* static word for the last failure, NULL before one */
     const char *logged_reason; /* the one that the log knows */
     uint64_t last_attempt_at, retry_at, backoff, logged_at;
-    uint64_t handshakes_until; /* the moment up to which the budget of handshakes is spent */
+    uint64_t undated_logged_at; /* 0 before */
+    uint64_t handshakes_until;  /* the moment up to which the budget of handshakes is spent */
     struct event_timer retry;
     struct event_after growth; /* all links are busy */
     struct event_after room;   /* some may have become free on a link, or the ids of one used up */

@@ -69,6 +69,25 @@ static void log_up(struct upstream_server *server, const struct upstream_link *l
     }
 }
 
+/* Told for the first link of a server, and once a minute as long as there are further ones. */
+static void tell_undated(struct upstream_server *server)
+{
+    const struct upstream_surroundings *around = &server->pool->around;
+    uint64_t now = event_now(around->loop);
+    if (server->undated_logged_at != 0 && now - server->undated_logged_at < LOG_REPEAT) {
+        return;
+    }
+    server->undated_logged_at = now;
+    if (log_begin(around->log, LOG_WARNING, "wrong_clock")) {
+        log_server(server, around->log);
+        log_moment(around->log, "clock", (int64_t)(around->wall() / CLOCK_SECOND));
+        log_text(around->log, "hint",
+                 "this machine's clock is before this program was made: set it; until then the server is "
+                 "believed by its pins, without the dates of its certificate (without_clock)");
+        log_end(around->log, around->wall());
+    }
+}
+
 /* ---- distances between connections ---- */
 
 static bool questions_wait(const struct upstream_server *server)
@@ -246,6 +265,9 @@ void upstream_server_opened(struct upstream_server *server, struct upstream_link
 {
     server->failing = false;
     event_timer_clear(&server->retry);
+    if (stream_is_undated(&link->stream)) {
+        tell_undated(server);
+    }
     if (!upstream_server_is_on_trial(server)) {
         upstream_server_proven(server, link);
     }

@@ -134,8 +134,8 @@ struct upstream_ask {
 /* Asks. `done` comes exactly once, later, never from inside this call, at the latest at the deadline. */
 void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask);
 
-/* The machine's network has changed, or the machine has slept: no link and no failure of before is trusted
- * any more. Questions that are out are asked again on fresh links. */
+/* The machine's network has changed, the machine has slept, or its clock has come right: no link and no
+ * failure of before is trusted any more. Questions that are out are asked again on fresh links. */
 void upstream_pool_network_changed(struct upstream_pool *pool);
 
 /* Takes a question back: `done` will not come. */

@@ -32,6 +32,7 @@ struct worker {
     struct event_timer settled;
     uint64_t dropped_before; /* events of the log that are counted already */
     uint64_t boot_ahead;     /* how far the boot clock is ahead of the monotonic one */
+    bool clock_is_wrong;     /* the wall clock is before this program was made */
     struct random random;
     struct stream_shop shop;
     struct tls_client *clients[CONFIG_UPSTREAMS_MAX];
@@ -57,7 +58,8 @@ static void on_network_change(struct event_watch *watch, unsigned readiness)
     }
 }
 
-static void network_changed(struct worker *worker)
+/* No link and no failure of before counts any more. */
+static void trust_anew(struct worker *worker)
 {
     for (size_t i = 0; i < worker->setup.config->group_count; i++) {
         upstream_pool_network_changed(worker->pools[i]);
@@ -66,7 +68,7 @@ static void network_changed(struct worker *worker)
 
 static void on_settled(struct event_timer *timer)
 {
-    network_changed(container_of(timer, struct worker, settled));
+    trust_anew(container_of(timer, struct worker, settled));
 }
 
 /* How far the boot clock is ahead. Read in this order it is never behind. */
@@ -81,9 +83,25 @@ static void notice_sleep(struct worker *worker)
 {
     uint64_t ahead = read_boot_ahead();
     if (ahead > worker->boot_ahead + SLEEP_LEAST) {
-        network_changed(worker);
+        trust_anew(worker);
     }
     worker->boot_ahead = ahead;
+}
+
+static bool clock_is_wrong(void)
+{
+    return (int64_t)(clock_wall() / CLOCK_SECOND) < clock_source_date();
+}
+
+/* A server that failed by the clock need not wait for its back-off, and what was believed without the clock
+ * has to be proven. Looks once a turn. */
+static void notice_clock(struct worker *worker)
+{
+    bool was_wrong = worker->clock_is_wrong;
+    worker->clock_is_wrong = clock_is_wrong();
+    if (was_wrong && !worker->clock_is_wrong) {
+        trust_anew(worker);
+    }
 }
 
 static void on_letter(struct event_mailbox *mailbox)
@@ -119,6 +137,7 @@ static void *run(void *argument)
     while (has_more_to_do(worker)) {
         event_loop_turn(worker->loop, UINT64_MAX);
         notice_sleep(worker);
+        notice_clock(worker);
         count_lost_events(worker);
         if (log_waiting(worker->setup.log)) {
             event_mailbox_post(worker->setup.log_mailbox);
@@ -244,6 +263,7 @@ static int open_ground(struct worker *worker)
 static int open_changes(struct worker *worker)
 {
     worker->boot_ahead = read_boot_ahead();
+    worker->clock_is_wrong = clock_is_wrong();
     event_timer_init(&worker->settled, on_settled);
     int descriptor;
     int error = net_changes_open(&descriptor);

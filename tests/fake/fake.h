@@ -57,6 +57,7 @@ struct fake_server {
     enum fake_fate fate;
     enum tls_reason reason; /* of FAKE_FAIL */
     unsigned connects;      /* begun */
+    bool undated;           /* believed without a clock */
     bool vanished;          /* what is written to it is never acknowledged */
 };
 

@@ -359,6 +359,11 @@ bool stream_resumed(const struct stream *stream)
     return false;
 }
 
+bool stream_is_undated(const struct stream *stream)
+{
+    return connection_of(stream)->server->undated;
+}
+
 const char *stream_version(const struct stream *stream)
 {
     return stream->client != NULL ? "TLSv1.3" : "";

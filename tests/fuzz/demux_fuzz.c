@@ -126,6 +126,12 @@ bool stream_resumed(const struct stream *stream)
     return stream->client != NULL;
 }
 
+bool stream_is_undated(const struct stream *stream)
+{
+    (void)stream;
+    return false;
+}
+
 const char *stream_version(const struct stream *stream)
 {
     return stream->client != NULL ? "TLSv1.3" : "";

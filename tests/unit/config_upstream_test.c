@@ -1,6 +1,8 @@
 /* The lists: where to listen, whom to ask and under which identity, who may ask. */
 #include <stdio.h>
 
+#include "base/clock.h"
+
 #include "config_support.h"
 
 #define PIN_OF_A      "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
@@ -243,6 +245,34 @@ static void test_presets(void **state)
 }
 
 /* Shows: W9 */
+/* Shows: pain 19 */
+static void test_without_clock(void **state)
+{
+    (void)state;
+    struct config *config = built_from_file(
+        "upstreams:\n"
+        "  - {url: \"tls://192.0.2.1#a.example\", pins: [" PIN_OF_B "], without_clock: true}\n"
+        "  - {url: \"tls://192.0.2.2#a.example\", pins: [" PIN_OF_B "], without_clock: false}\n"
+        "  - {url: \"tls://192.0.2.3#a.example\"}\n");
+    struct tls_identity identity = config_upstream_identity(config, &config->upstreams[0]);
+    assert_true(identity.without_clock);
+    assert_int_equal(identity.clock_least, clock_source_date());
+    assert_false(config_upstream_identity(config, &config->upstreams[1]).without_clock);
+    assert_false(config_upstream_identity(config, &config->upstreams[2]).without_clock);
+    config_free(config);
+    assert_file_refused("upstreams:\n"
+                        "  - {url: \"tls://192.0.2.1#a.example\", without_clock: true}\n"
+                        "  - {url: \"tls://192.0.2.2\", pins: [" PIN_OF_B "], without_clock: true}\n"
+                        "  - {url: quad9, without_clock: soon}\n",
+                        "t.yaml:2:11: upstreams[0].url: tls://192.0.2.1:853#a.example: without_clock needs "
+                        "pins: without a clock "
+                        "they are what the server is believed by\n"
+                        "t.yaml:3:11: upstreams[1].url: tls://192.0.2.2:853: without_clock has no use: pins "
+                        "without a name are "
+                        "believed whatever the clock says\n"
+                        "t.yaml:4:33: upstreams[2].without_clock: \"soon\": expected true or false\n");
+}
+
 static void test_pins(void **state)
 {
     (void)state;
@@ -438,19 +468,13 @@ static void test_access_most(void **state)
 }
 
 const struct CMUnitTest config_upstream_tests[] = {
-    cmocka_unit_test(test_listen_entries),
-    cmocka_unit_test(test_listen_errors),
-    cmocka_unit_test(test_listen_most),
-    cmocka_unit_test(test_listen_twice),
-    cmocka_unit_test(test_urls),
-    cmocka_unit_test(test_url_errors),
-    cmocka_unit_test(test_presets),
-    cmocka_unit_test(test_pins),
-    cmocka_unit_test(test_upstream_errors),
-    cmocka_unit_test(test_upstreams_most),
-    cmocka_unit_test(test_loops),
-    cmocka_unit_test(test_access),
-    cmocka_unit_test(test_access_errors),
+    cmocka_unit_test(test_listen_entries), cmocka_unit_test(test_listen_errors),
+    cmocka_unit_test(test_listen_most),    cmocka_unit_test(test_listen_twice),
+    cmocka_unit_test(test_urls),           cmocka_unit_test(test_url_errors),
+    cmocka_unit_test(test_presets),        cmocka_unit_test(test_pins),
+    cmocka_unit_test(test_without_clock),  cmocka_unit_test(test_upstream_errors),
+    cmocka_unit_test(test_upstreams_most), cmocka_unit_test(test_loops),
+    cmocka_unit_test(test_access),         cmocka_unit_test(test_access_errors),
     cmocka_unit_test(test_access_most),
 };
 const size_t config_upstream_count = sizeof config_upstream_tests / sizeof config_upstream_tests[0];

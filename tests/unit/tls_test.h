@@ -36,4 +36,11 @@ void the_ends_are_told_apart(void **state);
 void renegotiation_is_not_taken_part_in(void **state);
 void a_flood_without_data_ends_the_connection(void **state);
 
+/* ---- tls_clock_test.c ---- */
+
+void a_wrong_clock_is_named(void **state);
+void a_clock_behind_excuses_no_end(void **state);
+void pins_are_believed_without_a_clock(void **state);
+void without_a_clock_all_but_dates_is_checked(void **state);
+
 #endif
