@@ -10,6 +10,7 @@ enum { EXTENDED_CODE_SIZE = 2, KEEPALIVE_SIZE = 2 };
 
 static void read_option(uint16_t code, struct span payload, struct dns_answer *out)
 {
+    out->padded |= code == DNS_OPTION_PADDING;
     if (code == DNS_OPTION_CLIENT_SUBNET && out->client_subnet.size == 0) {
         out->client_subnet = dns_option_client_subnet(payload);
     }

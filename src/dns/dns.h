@@ -179,6 +179,7 @@ struct dns_answer {
     bool is_signed;                     /* ends in TSIG or SIG(0) */
     struct dns_extended_error extended; /* the first one, code NONE when there is none */
     int keepalive; /* the idle limit of the connection in units of 100 ms (RFC 7828), -1 when not told */
+    bool padded;   /* RFC 7830 option */
     struct span client_subnet;
 };
 

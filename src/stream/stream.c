@@ -79,6 +79,7 @@ static void continue_handshake(struct stream *stream)
 static void finish_connect(struct stream *stream)
 {
     int error = net_tcp_connected(stream->descriptor);
+    stream->connected_at = event_now(stream->shop->loop);
     if (!error && stream->client == NULL) {
         become_open(stream);
         return;
@@ -388,6 +389,11 @@ const struct tls_failure *stream_failure(const struct stream *stream)
 bool stream_resumed(const struct stream *stream)
 {
     return stream->tls != NULL && tls_session_resumed(stream->tls);
+}
+
+const struct tls_session *stream_session(const struct stream *stream)
+{
+    return stream->tls;
 }
 
 bool stream_is_undated(const struct stream *stream)

@@ -76,14 +76,15 @@ struct stream {
     size_t input_size;         /* bytes of a message that is not whole yet, length included */
     size_t output_size;        /* bytes that wait to be written */
     size_t output_limit;
-    size_t spared;       /* blocks that it must leave to others */
-    size_t write_size;   /* bytes of the record that the library must be given again, 0 for none */
-    uint64_t read_at;    /* when the last byte was read */
-    uint64_t partial_at; /* when the first byte of an unfinished message came, 0 when there is none */
-    uint64_t blocked_at; /* since when the peer has not taken a byte of waiting output, 0 when none waits */
-    size_t marked_size;  /* of all that waited at one moment, what still waits; then a new mark is set */
-    uint64_t marked_at;  /* that moment, 0 when nothing waits */
-    uint64_t written_at; /* when bytes were last handed to the kernel */
+    size_t spared;         /* blocks that it must leave to others */
+    size_t write_size;     /* bytes of the record that the library must be given again, 0 for none */
+    uint64_t connected_at; /* when TCP was established; 0 before, and for accepted streams */
+    uint64_t read_at;      /* when the last byte was read */
+    uint64_t partial_at;   /* when the first byte of an unfinished message came, 0 when there is none */
+    uint64_t blocked_at;   /* since when the peer has not taken a byte of waiting output, 0 when none waits */
+    size_t marked_size;    /* of all that waited at one moment, what still waits; then a new mark is set */
+    uint64_t marked_at;    /* that moment, 0 when nothing waits */
+    uint64_t written_at;   /* when bytes were last handed to the kernel */
     uint64_t acknowledged, acknowledged_at, looked_at; /* what looks at the path found last */
     uint64_t records;                                  /* writes that carried data: over TLS, records */
 };
@@ -134,6 +135,10 @@ const char *stream_reason_hint(const char *word);
 /* Whether the TLS session was resumed; its version, "" over plain TCP. */
 bool stream_resumed(const struct stream *stream);
 const char *stream_version(const struct stream *stream);
+
+/* What is known of the peer's side of TLS; NULL over plain TCP and before the handshake. Until stream_close.
+ */
+const struct tls_session *stream_session(const struct stream *stream);
 
 /* Whether the peer is believed without a look at the dates of its certificates; see tls.h. */
 bool stream_is_undated(const struct stream *stream);

@@ -88,15 +88,6 @@ static enum tls_reason reason_of_library(int code)
                         otherwise);
 }
 
-static void make_printable(char *text)
-{
-    for (; *text != '\0'; text++) {
-        if (*text < ' ' || *text > '~') {
-            *text = '?';
-        }
-    }
-}
-
 static bool read_time(const ASN1_TIME *time, int64_t *out)
 {
     struct tm parts;
@@ -105,6 +96,29 @@ static bool read_time(const ASN1_TIME *time, int64_t *out)
     }
     *out = (int64_t)timegm(&parts);
     return true;
+}
+
+void tls_text_make_printable(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text < ' ' || *text > '~') {
+            *text = '?';
+        }
+    }
+}
+
+void tls_name_write(const X509_NAME *name, char *out, size_t size)
+{
+    out[0] = '\0';
+    BIO *text = BIO_new(BIO_s_mem());
+    if (text == NULL) {
+        return;
+    }
+    X509_NAME_print_ex(text, name, 0, XN_FLAG_RFC2253);
+    int length = BIO_read(text, out, (int)size - 1);
+    out[length > 0 ? length : 0] = '\0';
+    tls_text_make_printable(out);
+    BIO_free(text);
 }
 
 const char *tls_reason_word(enum tls_reason reason)
@@ -129,7 +143,7 @@ void tls_failure_note(struct tls_failure *failure, enum tls_reason reason, const
     }
     failure->reason = reason;
     snprintf(failure->detail, sizeof failure->detail, "%s", detail);
-    make_printable(failure->detail);
+    tls_text_make_printable(failure->detail);
 }
 
 static void write_moment(int64_t seconds, char out[MOMENT_SIZE])
@@ -158,15 +172,7 @@ void tls_failure_note_peer(struct tls_failure *failure, const X509 *certificate)
     int64_t time;
     failure->not_before = read_time(X509_get0_notBefore(certificate), &time) ? time : 0;
     failure->not_after = read_time(X509_get0_notAfter(certificate), &time) ? time : 0;
-    BIO *text = BIO_new(BIO_s_mem());
-    if (text == NULL) {
-        return;
-    }
-    X509_NAME_print_ex(text, X509_get_subject_name(certificate), 0, XN_FLAG_RFC2253);
-    int size = BIO_read(text, failure->subject, sizeof failure->subject - 1);
-    failure->subject[size > 0 ? size : 0] = '\0';
-    make_printable(failure->subject);
-    BIO_free(text);
+    tls_name_write(X509_get_subject_name(certificate), failure->subject, sizeof failure->subject);
 }
 
 enum tls_reason tls_reason_of_verification(int result)

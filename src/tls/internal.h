@@ -59,6 +59,7 @@ struct tls_session {
     bool emptied;  /* the last read of the socket took all that was there */
     size_t idle;   /* bytes of the socket since data came out of them */
     struct tls_failure failure;
+    STACK_OF(X509) * refused; /* the chain that was refused, as far as it was built; else NULL */
 };
 
 static inline bool tls_session_clock_is_wrong(const struct tls_session *session)
@@ -73,6 +74,9 @@ static inline size_t tls_address_size(const struct address *address)
 }
 
 /* ---- pin.c ---- */
+
+/* False where the key cannot be encoded or hashed. */
+bool tls_pin_of(X509 *certificate, uint8_t out[TLS_PIN_SIZE]);
 
 /* Whether the certificate carries one of the client's pinned keys. */
 bool tls_pin_matches(const struct tls_client *client, X509 *certificate);
@@ -98,6 +102,12 @@ bool tls_socket_open(struct tls_session *session, int descriptor);
 bool tls_socket_is_idle(const struct tls_session *session);
 
 /* ---- failure.c ---- */
+
+/* Puts a question mark in the place of every byte that is not. */
+void tls_text_make_printable(char *text);
+
+/* "CN=Test Root,O=Test", cut to fit. */
+void tls_name_write(const X509_NAME *name, char *out, size_t size);
 
 /* Both validity times of a certificate; an empty period when they cannot be read. */
 struct tls_period tls_certificate_period(const X509 *certificate);

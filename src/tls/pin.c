@@ -17,7 +17,7 @@ static bool is_base64(uint8_t c)
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/';
 }
 
-static bool hash_key_info(X509 *certificate, uint8_t out[TLS_PIN_SIZE])
+bool tls_pin_of(X509 *certificate, uint8_t out[TLS_PIN_SIZE])
 {
     unsigned char *encoded = NULL;
     int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &encoded);
@@ -32,7 +32,7 @@ static bool hash_key_info(X509 *certificate, uint8_t out[TLS_PIN_SIZE])
 bool tls_pin_matches(const struct tls_client *client, X509 *certificate)
 {
     uint8_t hash[TLS_PIN_SIZE];
-    if (certificate == NULL || !hash_key_info(certificate, hash)) {
+    if (certificate == NULL || !tls_pin_of(certificate, hash)) {
         return false;
     }
     for (size_t i = 0; i < client->pin_count; i++) {

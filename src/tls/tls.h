@@ -157,4 +157,27 @@ const struct tls_failure *tls_session_failure(const struct tls_session *session)
 /* Says close_notify if the socket takes it at once, never waits, frees everything. NULL is allowed. */
 void tls_session_close(struct tls_session *session);
 
+/* ---- what is known of the peer (peer.c) ---- */
+
+/* A certificate, for people. Text is printable ASCII, cut to fit. */
+struct tls_certificate {
+    char subject[128], issuer[128];
+    char names[256];               /* of the SAN: "a.test, *.b.test, 192.0.2.1"; cut with dots */
+    int64_t not_before, not_after; /* seconds since the epoch */
+    uint8_t pin[TLS_PIN_SIZE];     /* with has_pin */
+    bool has_pin, is_pinned;       /* by the identity */
+};
+
+/* The chain, the peer's own certificate first: the one that was verified; after a refusal, also before the
+ * handshake is done, as much of it as was found; for pins alone what the peer sent. Writes `most` at most and
+ * returns their number; a resumed session has none. */
+size_t tls_session_chain(const struct tls_session *session, struct tls_certificate *out, size_t most);
+
+/* Static text: "TLS_AES_128_GCM_SHA256"; "X25519" or "" where it is not known. */
+const char *tls_session_cipher(const struct tls_session *session);
+const char *tls_session_group(const struct tls_session *session);
+
+/* Whether the server chose a protocol of ALPN, which is "dot" then. */
+bool tls_session_chose_protocol(const struct tls_session *session);
+
 #endif

@@ -365,6 +365,18 @@ static void idle_limit_of_the_connection(void **state)
     assert_int_equal(keepalive_of("\0\x0b\0\3\1\2\3", 7), -1);
 }
 
+/* Shows: RFC8467-4.1 */
+static void padding_is_seen(void **state)
+{
+    (void)state;
+    begin(0, 0, 1);
+    draft_option_record(&draft, 1232, 0, "\0\x0b\0\0\0\x0c\0\2\0\0", 10);
+    assert_true(read_it().padded);
+    begin(0, 0, 1);
+    draft_option_record(&draft, 1232, 0, "\0\x0b\0\0", 4);
+    assert_false(read_it().padded);
+}
+
 /* Shows: RFC6891-6.1.1, RFC6891-6.1.2, regression 17 */
 static void broken_option_records(void **state)
 {
@@ -509,6 +521,7 @@ const struct CMUnitTest answer_tests[] = {
     cmocka_unit_test(pointer_before_every_run_that_ends_in_it),
     cmocka_unit_test(option_record_of_an_answer),
     cmocka_unit_test(idle_limit_of_the_connection),
+    cmocka_unit_test(padding_is_seen),
     cmocka_unit_test(broken_option_records),
     cmocka_unit_test(no_pointer_into_the_option_record),
     cmocka_unit_test(signature_comes_last),

@@ -1,4 +1,5 @@
-/* What the two files of the tls test share: one world of certificates, and the tests of the second file. */
+/* What the files of the tls test share: one world of certificates, and the tests of all but the first file.
+ */
 #ifndef TLS_TEST_H
 #define TLS_TEST_H
 
@@ -42,5 +43,12 @@ void a_wrong_clock_is_named(void **state);
 void a_clock_behind_excuses_no_end(void **state);
 void pins_are_believed_without_a_clock(void **state);
 void without_a_clock_all_but_dates_is_checked(void **state);
+
+/* ---- tls_peer_test.c ---- */
+
+void a_verified_chain_is_told(void **state);
+void a_refused_chain_is_told(void **state);
+void names_of_strangers_are_printable_and_bounded(void **state);
+void what_was_agreed_on_is_told(void **state);
 
 #endif
