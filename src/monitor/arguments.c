@@ -11,6 +11,7 @@ enum {
     OPTION_LISTEN = 256,
     OPTION_UPSTREAM,
     OPTION_CHECK,
+    OPTION_CONNECT,
     OPTION_PRINT,
     OPTION_CONTROL,
     OPTION_VERSION,
@@ -22,6 +23,7 @@ static const struct option options[] = {
     {"listen", required_argument, NULL, OPTION_LISTEN},
     {"upstream", required_argument, NULL, OPTION_UPSTREAM},
     {"check", no_argument, NULL, OPTION_CHECK},
+    {"connect", no_argument, NULL, OPTION_CONNECT},
     {"print-config", no_argument, NULL, OPTION_PRINT},
     {"control", required_argument, NULL, OPTION_CONTROL},
     {"version", no_argument, NULL, OPTION_VERSION},
@@ -49,6 +51,7 @@ void arguments_print_help(void)
           "      --upstream URL       ask this server: tls://ADDRESS[:853]#NAME, or a preset (cloudflare,\n"
           "                           google, quad9, adguard); may be repeated, in order of preference\n"
           "      --check              check the configuration and exit\n"
+          "      --connect            with --check: dial every server as well, and tell about each\n"
           "      --print-config       print the whole configuration that is in force and exit\n"
           "      --control COMMAND    send a command to the dnseal that runs: status, flush,\n"
           "                           'flush NAME', 'flush NAME below'\n"
@@ -93,6 +96,9 @@ static int take_option(struct arguments *arguments, int option)
         return append(arguments->upstream, &arguments->upstream_count, optarg, "--upstream");
     case OPTION_CHECK:
         return set_action(arguments, ACTION_CHECK);
+    case OPTION_CONNECT:
+        arguments->connect = true;
+        return 0;
     case OPTION_PRINT:
         return set_action(arguments, ACTION_PRINT_CONFIG);
     case OPTION_CONTROL:
@@ -114,6 +120,10 @@ int arguments_read(int argc, char *const *argv, struct arguments *out)
     int option, error = 0;
     while (error == 0 && (option = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
         error = take_option(out, option);
+    }
+    if (error == 0 && out->connect && out->action != ACTION_CHECK) {
+        complain("--connect goes with --check");
+        error = ERROR_INVALID;
     }
     if (error == 0 && optind < argc) {
         complain("%s: this program takes options only", argv[optind]);

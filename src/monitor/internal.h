@@ -42,6 +42,7 @@ enum arguments_action {
 
 struct arguments {
     enum arguments_action action;
+    bool connect;        /* with ACTION_CHECK */
     const char *file;    /* NULL when none was named */
     const char *command; /* of ACTION_CONTROL */
     const char *listen[ARGUMENTS_LIST_MAX];
@@ -145,6 +146,12 @@ int boot_open_log(const struct config *config);
 
 /* Why that failed, in words, from errno. */
 const char *boot_log_trouble(int number);
+
+/* ---- dial.c ---- */
+
+/* What --check --connect does after the check: dials every server and tells about it on standard output.
+ * Returns the exit code: 1 when one of them does not work. */
+int dial_upstreams(struct boot *boot);
 
 /* ---- names.c ---- */
 

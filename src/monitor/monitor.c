@@ -29,10 +29,10 @@ static int print_config(const struct boot *boot)
     return 0;
 }
 
-static int tell_valid(void)
+static int tell_valid(struct boot *boot, const struct arguments *arguments)
 {
     puts("dnseal: the configuration is valid");
-    return 0;
+    return arguments->connect ? dial_upstreams(boot) : 0;
 }
 
 static int serve(struct boot *boot)
@@ -51,7 +51,7 @@ static int act(struct boot *boot, const struct arguments *arguments)
     if (boot_check(boot, arguments) != 0 || boot_plan(boot) != 0) {
         return 1;
     }
-    return arguments->action == ACTION_CHECK ? tell_valid() : serve(boot);
+    return arguments->action == ACTION_CHECK ? tell_valid(boot, arguments) : serve(boot);
 }
 
 int monitor_run(int argc, char *const *argv, char *const *environment)

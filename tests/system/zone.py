@@ -97,6 +97,12 @@ class Zone:
             return b"\x20\x01\x0d\xb8" + digest[:12]
         if number == wire.TYPES["TXT"]:
             return split_text(digest.hex().encode())
+        if number == wire.TYPES["NS"]:
+            return wire.name_bytes("ns.test")
+        if number == wire.TYPES["SOA"]:
+            return wire.name_bytes("ns.test") + wire.name_bytes("host.test") + struct.pack("!IIIII", 1, 3600, 600, 86400, 60)
+        if number == wire.TYPES["MX"]:
+            return b"\0\x0a" + wire.name_bytes("mail.test")
         return b"\xc0\x0c\xc0\x00\xff\x00" + digest[:10]
 
     def answer(self, query):

@@ -1,0 +1,184 @@
+/*
+ * What is wrong with a server, in a sentence, and the way out. The words are those of the log; what the
+ * sentence adds is what was seen: which names the certificate bears, when it ended, which key is there.
+ * Called by report.c.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "probe/internal.h"
+
+struct text {
+    char *at;
+    size_t size;
+};
+
+/* Empty where none came. */
+static const struct tls_certificate *own_certificate(const struct probe_result *result)
+{
+    return &result->chain[0];
+}
+
+static void explain_plain(const struct probe_result *result, const struct probe_page *page, struct text out)
+{
+    static const struct {
+        const char *reason, *sentence;
+    } sentences[] = {
+        {"refused", "nothing listens there: the connection was refused"},
+        {"unreachable", "there is no route to it"},
+        {"connect_timeout", "no answer to the TCP connection"},
+        {"handshake_timeout", "TCP connects, but TLS is never finished"},
+        {"closed", "TCP connects, but the server closes the connection during the TLS handshake"},
+        {"reset", "the server resets the connection"},
+        {"not_tls", "TCP connects, but what the server sends is not TLS"},
+        {"alpn", "the server chose a protocol other than dot (ALPN)"},
+        {"version", "there is no version of TLS that both speak"},
+        {"cipher", "there is no cipher suite that both speak"},
+        {"alert", "the server sent an alert"},
+        {"no_answer", "TLS is fine, but no answer to a DNS query comes"},
+        {"hung_up", "TLS is fine, but the server closes the connection when it is asked"},
+        {"malformed", "TLS is fine, but what comes is no DNS answer"},
+        {"mismatch", "TLS is fine, but it answers what was not asked"},
+    };
+    (void)page;
+    for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
+        if (strcmp(sentences[i].reason, result->reason) == 0) {
+            snprintf(out.at, out.size, "%s", sentences[i].sentence);
+            return;
+        }
+    }
+    snprintf(out.at, out.size, "%s", result->failure.detail);
+}
+
+static void explain_rcode(const struct probe_result *result, const struct probe_page *page, struct text out)
+{
+    char code[16];
+    (void)page;
+    snprintf(out.at, out.size, "TLS is fine, but it answers %s to a harmless query",
+             dns_rcode_text(result->rcode, code));
+}
+
+static void explain_name(const struct probe_result *result, const struct probe_page *page, struct text out)
+{
+    char address[ADDRESS_TEXT_SIZE];
+    (void)page;
+    address_format(&result->upstream->address, false, address);
+    const char *names = own_certificate(result)->names;
+    snprintf(out.at, out.size, "the certificate bears %s, and not %s",
+             names[0] != '\0' ? names : "no name at all (its subject does not count)",
+             result->upstream->name != NULL ? result->upstream->name : address);
+}
+
+/* The first certificate of the chain that is outside its time; its own where none is. */
+static const struct tls_certificate *untimely(const struct probe_result *result, int64_t wall)
+{
+    for (size_t i = 0; i < result->chain_count; i++) {
+        if (wall < result->chain[i].not_before || wall > result->chain[i].not_after) {
+            return &result->chain[i];
+        }
+    }
+    return own_certificate(result);
+}
+
+static void explain_time(const struct probe_result *result, const struct probe_page *page, struct text out)
+{
+    char edge[PROBE_MOMENT_SIZE], now[PROBE_MOMENT_SIZE], apart[PROBE_MOMENT_SIZE];
+    const struct tls_certificate *certificate = untimely(result, page->wall);
+    bool is_over = page->wall > certificate->not_after;
+    int64_t distance = is_over ? page->wall - certificate->not_after : certificate->not_before - page->wall;
+    snprintf(out.at, out.size, "the certificate of %s %s %s, %s %s by this machine's clock (%s)",
+             certificate->subject, is_over ? "ended" : "begins",
+             probe_moment(is_over ? certificate->not_after : certificate->not_before, edge),
+             probe_distance(distance, apart), is_over ? "ago" : "from now", probe_moment(page->wall, now));
+}
+
+static void explain_authority(const struct probe_result *result, const struct probe_page *page,
+                              struct text out)
+{
+    if (result->chain_count == 0) {
+        explain_plain(result, page, out);
+        return;
+    }
+    const struct tls_certificate *last = &result->chain[result->chain_count - 1];
+    bool is_root = strcmp(last->subject, last->issuer) == 0;
+    snprintf(out.at, out.size,
+             is_root ? "the chain ends at %s, which is not in %s"
+                     : "the chain lacks %s, which the server did not send and which is not in %s",
+             last->issuer, page->authorities);
+}
+
+static void explain_self_signed(const struct probe_result *result, const struct probe_page *page,
+                                struct text out)
+{
+    snprintf(out.at, out.size, "the certificate of %s is signed by itself, and is not in %s",
+             own_certificate(result)->subject, page->authorities);
+}
+
+static void explain_pin(const struct probe_result *result, const struct probe_page *page, struct text out)
+{
+    char pin[TLS_PIN_TEXT_SIZE];
+    (void)page;
+    tls_pin_format(own_certificate(result)->pin, pin);
+    snprintf(out.at, out.size, "none of the pinned keys is there; the server's own is %s", pin);
+}
+
+void probe_explain(const struct probe_result *result, const struct probe_page *page, char *out, size_t size)
+{
+    static const struct {
+        const char *reason;
+        void (*explain)(const struct probe_result *, const struct probe_page *, struct text);
+    } explanations[] = {
+        {"rcode", explain_rcode},
+        {"wrong_name", explain_name},
+        {"expired", explain_time},
+        {"not_yet_valid", explain_time},
+        {"unknown_ca", explain_authority},
+        {"self_signed", explain_self_signed},
+        {"pin", explain_pin},
+    };
+    struct text text = {.at = out, .size = size};
+    for (size_t i = 0; i < sizeof explanations / sizeof explanations[0]; i++) {
+        if (strcmp(explanations[i].reason, result->reason) == 0) {
+            explanations[i].explain(result, page, text);
+            return;
+        }
+    }
+    explain_plain(result, page, text);
+}
+
+/* The size of the first of the names, where it is one that a URL can have behind its #. */
+static size_t usable_name(const char *names)
+{
+    struct address address;
+    size_t size = strcspn(names, ",");
+    bool is_address = address_parse(span_of(names, size), 0, &address) == 0;
+    return is_address || memchr(names, '*', size) != NULL ? 0 : size;
+}
+
+void probe_way_out(const struct probe_result *result, char *out, size_t size)
+{
+    static const struct {
+        const char *reason, *way;
+    } ways[] = {
+        {"no_answer", "is it a DNS server? ask its operator"},
+        {"hung_up", "does it serve this machine's address? ask its operator"},
+        {"malformed", "is it a DNS server? ask its operator"},
+        {"mismatch", "ask its operator"},
+        {"rcode", "does it serve this machine's address, and this name? ask its operator"},
+    };
+    for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+        if (strcmp(ways[i].reason, result->reason) == 0) {
+            snprintf(out, size, "%s", ways[i].way);
+            return;
+        }
+    }
+    const char *names = own_certificate(result)->names;
+    int name = (int)usable_name(names);
+    char server[ADDRESS_TEXT_SIZE];
+    if (strcmp(result->reason, "wrong_name") == 0 && name > 0) {
+        address_format(&result->upstream->address, true, server);
+        snprintf(out, size, "if that is whom you mean, write tls://%s#%.*s", server, name, names);
+    } else {
+        snprintf(out, size, "%s", stream_reason_hint(result->reason));
+    }
+}
