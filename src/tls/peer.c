@@ -11,6 +11,8 @@
 
 #include "tls/internal.h"
 
+enum { IPV4_SIZE = 4, IPV6_SIZE = 16 };
+
 /* Text that grows as far as there is room; where there is none it ends in dots. */
 struct text {
     char *at;
@@ -44,14 +46,18 @@ static void put_host(struct text *text, const ASN1_STRING *host)
 static void put_address(struct text *text, const ASN1_STRING *bytes)
 {
     size_t size = (size_t)ASN1_STRING_length(bytes);
-    struct address address = {.family = size == 4 ? AF_INET : AF_INET6};
+    struct address address = {.family = size == IPV4_SIZE ? AF_INET : AF_INET6};
     char written[ADDRESS_TEXT_SIZE];
-    if (size != 4 && size != sizeof address.bytes) {
-        return;
-    }
     memcpy(address.bytes, ASN1_STRING_get0_data(bytes), size);
     address_format(&address, false, written);
     put(text, "%s", written);
+}
+
+/* Other types of names are no strings, and of another type in C. */
+static bool is_address(int type, const ASN1_STRING *value)
+{
+    int size = type == GEN_IPADD ? ASN1_STRING_length(value) : 0;
+    return size == IPV4_SIZE || size == IPV6_SIZE;
 }
 
 /* The names that a server can be looked for by. */
@@ -62,7 +68,7 @@ static void write_names(X509 *certificate, char *out, size_t size)
     for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
         int type;
         const ASN1_STRING *value = GENERAL_NAME_get0_value(sk_GENERAL_NAME_value(names, i), &type);
-        if (type == GEN_DNS || type == GEN_IPADD) {
+        if (type == GEN_DNS || is_address(type, value)) {
             put(&text, "%s", text.used > 0 ? ", " : "");
             (type == GEN_DNS ? put_host : put_address)(&text, value);
         }

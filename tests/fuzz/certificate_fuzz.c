@@ -1,0 +1,54 @@
+/*
+ * A certificate that a server shows: whatever bytes OpenSSL takes for one, what people are told of it is
+ * printable ASCII, terminated and within bounds.
+ */
+#include <openssl/x509.h>
+#include <string.h>
+
+#include "tls/internal.h"
+
+#include "target.h"
+
+static void must_be_printable(const char *text, size_t size)
+{
+    const char *end = memchr(text, '\0', size);
+    must(end != NULL);
+    for (; text < end; text++) {
+        must(*text >= ' ' && *text <= '~');
+    }
+}
+
+static struct tls_session *open_session(struct tls_client **client)
+{
+    static const uint8_t pins[1][TLS_PIN_SIZE];
+    struct tls_identity identity = {.pins = pins, .pin_count = 1};
+    struct tls_session *session;
+    must(tls_client_build(&identity, NULL, client) == 0);
+    must(tls_session_connect(*client, -1, 0, &session) == 0);
+    return session;
+}
+
+static void look_at(X509 *certificate)
+{
+    struct tls_client *client;
+    struct tls_session *session = open_session(&client);
+    struct tls_certificate told;
+    session->refused = sk_X509_new_null();
+    must(session->refused != NULL && sk_X509_push(session->refused, certificate) == 1);
+    must(tls_session_chain(session, &told, 1) == 1);
+    must_be_printable(told.subject, sizeof told.subject);
+    must_be_printable(told.issuer, sizeof told.issuer);
+    must_be_printable(told.names, sizeof told.names);
+    tls_session_close(session);
+    tls_client_free(client);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const unsigned char *at = data;
+    X509 *certificate = d2i_X509(NULL, &at, (long)size);
+    if (certificate != NULL) {
+        look_at(certificate);
+    }
+    return 0;
+}
