@@ -278,6 +278,21 @@ void log_writer_redirect(struct log_writer *writer, int descriptor)
     event_mailbox_post(&writer->mailbox);
 }
 
+/* Whether the thread ended in time. By the clock that never jumps: pthread_timedjoin_np goes by the time of
+ * day, and the other one that there is, thread sanitizers do not know. */
+static bool join_thread(pthread_t thread, uint64_t patience)
+{
+    const struct timespec pause = {.tv_nsec = (long)CLOCK_MILLISECOND};
+    uint64_t end = clock_monotonic() + patience;
+    while (pthread_tryjoin_np(thread, NULL) != 0) {
+        if (clock_monotonic() >= end) {
+            return false;
+        }
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
 void log_writer_close(struct log_writer *writer, uint64_t patience)
 {
     if (!writer->started) {
@@ -287,10 +302,7 @@ void log_writer_close(struct log_writer *writer, uint64_t patience)
     }
     atomic_store(&writer->ending, true);
     event_mailbox_post(&writer->mailbox);
-    uint64_t until = clock_wall() + patience;
-    struct timespec limit = {.tv_sec = (time_t)(until / CLOCK_SECOND),
-                             .tv_nsec = (long)(until % CLOCK_SECOND)};
-    if (pthread_timedjoin_np(writer->thread, NULL, &limit) == 0) {
+    if (join_thread(writer->thread, patience)) {
         free_writer(writer);
     }
 }

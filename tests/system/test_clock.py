@@ -1,4 +1,5 @@
 """A machine that starts with a clock which cannot be right: what it is told, and how it comes back."""
+import signal
 import time
 
 import pytest
@@ -95,3 +96,21 @@ def test_the_end_of_a_certificate_counts_once_the_clock_is_right(dnseal, server,
     ask(program, "turn.test")
     assert ask(program, "right.test").rcode == wire.RCODES["SERVFAIL"]
     assert program.wait_event("tls_failure", scaled(2))["reason"] == "expired"
+
+
+def test_a_jump_of_the_clock_costs_no_line_of_the_log(dnseal, a, clock):
+    """The program waits for its log at the stop, whatever the time of day. Shows: M8, pain 19"""
+    clock.set_right()
+    program = dnseal(a, env=clock.environment, workers=1, log={"queries": "full"})
+    program.pause_reading.set()
+    with program.tcp() as link:
+        for first in range(0, 600, 50):
+            names = ["line-%d.test" % number for number in range(first, first + 50)]
+            link.send(*[wire.query(name) for name in names])
+            assert len(link.receive_many(50)) == 50
+    clock.set_to(IN_1970)
+    program.signal(signal.SIGTERM)
+    time.sleep(0.5)
+    program.pause_reading.clear()
+    assert program.wait(7) == 0
+    assert len(program.seen("answer")) == 600
