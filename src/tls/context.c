@@ -132,13 +132,6 @@ static int check_leaf(const struct tls_client *client, X509 *leaf, struct tls_se
     return tls_pin_matches(client, leaf) ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION;
 }
 
-/* The library forgets a chain that was refused. Where there is no memory for it, there is less to tell. */
-static void keep_refused(struct tls_session *session, X509_STORE_CTX *verification)
-{
-    STACK_OF(X509) *chain = X509_STORE_CTX_get1_chain(verification);
-    session->refused = chain != NULL ? chain : X509_chain_up_ref(X509_STORE_CTX_get0_untrusted(verification));
-}
-
 static void note_refusal(struct tls_session *session, int result)
 {
     if (result == X509_V_ERR_CERT_NOT_YET_VALID && tls_session_clock_is_wrong(session)) {
@@ -164,7 +157,6 @@ static int verify_peer(X509_STORE_CTX *verification, void *argument)
     if (!session->verified) {
         note_refusal(session, result);
         tls_failure_note_peer(&session->failure, leaf);
-        keep_refused(session, verification);
     }
     return session->verified;
 }

@@ -59,7 +59,6 @@ struct tls_session {
     bool emptied;  /* the last read of the socket took all that was there */
     size_t idle;   /* bytes of the socket since data came out of them */
     struct tls_failure failure;
-    STACK_OF(X509) * refused; /* the chain that was refused, as far as it was built; else NULL */
 };
 
 static inline bool tls_session_clock_is_wrong(const struct tls_session *session)
@@ -126,5 +125,11 @@ void tls_failure_note_clock(struct tls_failure *failure, int64_t wall, int64_t l
 
 /* Notes the reason for the oldest error in the library's queue. */
 void tls_failure_note_queue(struct tls_failure *failure);
+
+/* ---- peer.c ---- */
+
+/* What people are told of a certificate. */
+void tls_certificate_describe(const struct tls_client *client, X509 *certificate,
+                              struct tls_certificate *out);
 
 #endif

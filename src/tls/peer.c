@@ -76,7 +76,14 @@ static void write_names(X509 *certificate, char *out, size_t size)
     GENERAL_NAMES_free(names);
 }
 
-static void describe(const struct tls_client *client, X509 *certificate, struct tls_certificate *out)
+/* What was verified, or as much of it as was found before it was refused; by pins alone what was sent. */
+static STACK_OF(X509) * chain_of(const struct tls_session *session)
+{
+    STACK_OF(X509) *verified = SSL_get0_verified_chain(session->library);
+    return verified != NULL ? verified : SSL_get_peer_cert_chain(session->library);
+}
+
+void tls_certificate_describe(const struct tls_client *client, X509 *certificate, struct tls_certificate *out)
 {
     *out = (struct tls_certificate){.is_pinned = tls_pin_matches(client, certificate)};
     struct tls_period period = tls_certificate_period(certificate);
@@ -88,23 +95,13 @@ static void describe(const struct tls_client *client, X509 *certificate, struct 
     write_names(certificate, out->names, sizeof out->names);
 }
 
-/* What was refused, what was verified, or (by pins alone) what was sent. */
-static STACK_OF(X509) * chain_of(const struct tls_session *session)
-{
-    if (session->refused != NULL) {
-        return session->refused;
-    }
-    STACK_OF(X509) *verified = SSL_get0_verified_chain(session->library);
-    return verified != NULL ? verified : SSL_get_peer_cert_chain(session->library);
-}
-
 size_t tls_session_chain(const struct tls_session *session, struct tls_certificate *out, size_t most)
 {
     STACK_OF(X509) *chain = tls_session_resumed(session) ? NULL : chain_of(session);
     size_t count = chain != NULL ? (size_t)sk_X509_num(chain) : 0;
     count = count < most ? count : most;
     for (size_t i = 0; i < count; i++) {
-        describe(session->client, sk_X509_value(chain, (int)i), &out[i]);
+        tls_certificate_describe(session->client, sk_X509_value(chain, (int)i), &out[i]);
     }
     ERR_clear_error();
     return count;

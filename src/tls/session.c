@@ -250,7 +250,6 @@ void tls_session_close(struct tls_session *session)
         SSL_shutdown(session->library);
     }
     SSL_free(session->library);
-    sk_X509_pop_free(session->refused, X509_free);
     ERR_clear_error();
     session->client->open--;
     OPENSSL_free(session);
