@@ -214,13 +214,10 @@ static void on_closed(struct stream *stream, int error)
         return;
     }
     note_connection(dial);
-    const struct tls_failure *failure = stream_failure(stream);
-    if (dial->stage == PROBE_CONNECTING) {
-        end(dial, stream_reason_word(error, failure));
-    } else if (dial->result->answered > 0) {
+    if (dial->result->answered > 0) {
         connect_again(dial);
-    } else if (failure != NULL && error == ERROR_TLS) {
-        end(dial, stream_reason_word(error, failure));
+    } else if (dial->stage == PROBE_CONNECTING || error == ERROR_TLS) {
+        end(dial, stream_reason_word(error, stream_failure(stream)));
     } else {
         end(dial, dial->trouble != NULL ? dial->trouble : "hung_up");
     }
