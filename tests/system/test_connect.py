@@ -202,6 +202,17 @@ def test_no_route(connect, namespace, a):
     assert_fails(report, "unreachable", "no route")
 
 
+def test_what_a_preset_has_and_the_machine_does_not_reach_is_left_out(connect, namespace):
+    """Shows: I6"""
+    space = namespace()
+    with space.entered():
+        for address in ("9.9.9.9", "149.112.112.112"):
+            subprocess.run(["ip", "address", "add", address + "/32", "dev", "lo"], check=True)
+        report = connect("quad9")
+    assert [re.search("FAILS: refused|left out", head)[0] for head in report.heads] == ["FAILS: refused"] * 2 + ["left out"] * 2
+    assert "2 of 2 upstreams fail" in report.text and report.code == 1
+
+
 OLD = {
     "version": {"minimum": ssl.TLSVersion.TLSv1_1, "maximum": ssl.TLSVersion.TLSv1_1},
     "cipher": {"maximum": ssl.TLSVersion.TLSv1_2, "ciphers": "ECDHE-ECDSA-AES128-SHA256"},
