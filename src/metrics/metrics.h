@@ -40,7 +40,9 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(UPSTREAM_CONNECTS, COUNTER, "dnseal_upstream_connects_total", "Connections opened, by TLS resumption") \
     X(UPSTREAM_CLOSES, COUNTER, "dnseal_upstream_closes_total", "Connections closed, by reason")             \
     X(UPSTREAM_TLS_FAILURES, COUNTER, "dnseal_upstream_tls_failures_total",                                  \
-      "TLS handshakes refused, by reason")
+      "TLS handshakes refused, by reason")                                                                   \
+    X(UPSTREAM_HEDGES, COUNTER, "dnseal_upstream_hedges_total",                                              \
+      "Answers that were late, by what came of asking once more")
 
 /* Meters: id, family, labels. */
 #define METRICS_METERS(X)                                                                     \
@@ -134,7 +136,10 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(TLS_NOT_TLS, UPSTREAM_TLS_FAILURES, "reason=\"not_tls\"")             \
     X(TLS_ALERT, UPSTREAM_TLS_FAILURES, "reason=\"alert\"")                 \
     X(TLS_CLOSED, UPSTREAM_TLS_FAILURES, "reason=\"closed\"")               \
-    X(TLS_OTHER, UPSTREAM_TLS_FAILURES, "reason=\"other\"")
+    X(TLS_OTHER, UPSTREAM_TLS_FAILURES, "reason=\"other\"")                 \
+    X(HEDGES_WON, UPSTREAM_HEDGES, "result=\"won\"")                        \
+    X(HEDGES_LOST, UPSTREAM_HEDGES, "result=\"lost\"")                      \
+    X(HEDGES_DENIED, UPSTREAM_HEDGES, "result=\"denied\"")
 
 enum metrics_meter {
 #define X(id, family, labels) METRICS_##id,

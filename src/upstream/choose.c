@@ -1,12 +1,13 @@
 /*
- * Which server next: in the order of the configuration, but a server that fails comes only when none is left,
- * a server that has seen the question after those that have not, and a question that already lost time
- * prefers an open link over a new one. A server whose connection stalls, or that has to show first that it
+ * Which server next: the one that the policy of the group prefers, but a server that fails comes only when
+ * none is left, a server that has seen the question after those that have not, and an open link before one
+ * whose connection takes long, and for a question that already lost time before every closed one. A server
+ * whose connection stalls, that another worker found down a moment ago, or that has to show first that it
  * answers, is the last resort before none.
  */
 #include "upstream/internal.h"
 
-enum { RANK_BEST, RANK_CLOSED_ON_RETRY, RANK_TRIED, RANK_STALLED, RANK_UNFIT };
+enum { RANK_BEST, RANK_CLOSED, RANK_TRIED, RANK_STALLED, RANK_UNFIT };
 
 /* Retired links have no say: nothing is expected of them. */
 static bool is_out_at(const struct upstream_ask *ask, const struct upstream_server *server)
@@ -20,16 +21,26 @@ static bool is_out_at(const struct upstream_ask *ask, const struct upstream_serv
     return false;
 }
 
+static bool is_connecting_for(const struct upstream_server *server, uint64_t span)
+{
+    const struct upstream_link *link = server->connecting;
+    return link != NULL && event_now(server->pool->around.loop) >= link->started_at + span;
+}
+
+/* Another worker has found it down a moment ago. */
+static bool is_known_down(const struct upstream_server *server)
+{
+    uint64_t since;
+    return upstream_fact_health(server->fact, &since) == UPSTREAM_DOWN &&
+           event_now(server->pool->around.loop) < since + UPSTREAM_RETRY_WITH_TRAFFIC;
+}
+
 /* A connection that takes longer than a question would wait for its answer, or whose forerunner fell silent.
  */
 static bool is_stalled(const struct upstream_server *server)
 {
-    const struct upstream_link *link = server->connecting;
-    if (!list_empty(&server->open)) {
-        return false;
-    }
-    return server->suspect || (link != NULL && event_now(server->pool->around.loop) >=
-                                                   link->started_at + server->pool->options.attempt_timeout);
+    return list_empty(&server->open) && (server->suspect || is_known_down(server) ||
+                                         is_connecting_for(server, server->pool->options.attempt_timeout));
 }
 
 /* One question at a time finds out whether a server answers again. */
@@ -53,21 +64,57 @@ static int rank_of(const struct upstream_server *server, const struct upstream_a
     if (tries > 0) {
         return RANK_TRIED;
     }
-    return ask->retried && list_empty(&server->open) ? RANK_CLOSED_ON_RETRY : RANK_BEST;
+    bool waits = ask->retried || is_connecting_for(server, UPSTREAM_CONNECTION_DELAY);
+    return waits && list_empty(&server->open) ? RANK_CLOSED : RANK_BEST;
+}
+
+/* The one that the policy prefers among those of the best rank that suit. */
+static struct upstream_server *choose(struct upstream_pool *pool, const struct upstream_ask *ask,
+                                      bool (*suits)(struct upstream_server *), int worst)
+{
+    uint32_t set = 0;
+    int best = worst;
+    for (size_t i = 0; i < pool->server_count; i++) {
+        int rank = rank_of(&pool->server[i], ask);
+        if (rank <= best && suits(&pool->server[i])) {
+            set = rank < best ? 0 : set;
+            set |= UINT32_C(1) << i;
+            best = rank;
+        }
+    }
+    return set == 0 ? NULL : upstream_policy_pick(pool, set, ask, event_now(pool->around.loop));
+}
+
+static bool suits_always(struct upstream_server *server)
+{
+    (void)server;
+    return true;
+}
+
+static bool has_room(struct upstream_server *server)
+{
+    return list_empty(&server->waiting) && upstream_server_pick(server) != NULL;
+}
+
+static bool is_unconnected(struct upstream_server *server)
+{
+    return list_empty(&server->open) && server->connecting == NULL;
 }
 
 struct upstream_server *upstream_choose(struct upstream_pool *pool, const struct upstream_ask *ask)
 {
-    struct upstream_server *best = NULL;
-    int best_rank = RANK_UNFIT;
-    for (size_t i = 0; i < pool->server_count && best_rank != RANK_BEST; i++) {
-        int rank = rank_of(&pool->server[i], ask);
-        if (rank < best_rank) {
-            best = &pool->server[i];
-            best_rank = rank;
-        }
-    }
-    return best;
+    return choose(pool, ask, suits_always, RANK_STALLED);
+}
+
+struct upstream_server *upstream_choose_open(struct upstream_pool *pool, const struct upstream_ask *ask)
+{
+    return choose(pool, ask, has_room, RANK_TRIED);
+}
+
+struct upstream_server *upstream_choose_unconnected(struct upstream_pool *pool,
+                                                    const struct upstream_ask *ask)
+{
+    return choose(pool, ask, is_unconnected, RANK_TRIED);
 }
 
 bool upstream_has_untried(const struct upstream_pool *pool, const struct upstream_ask *ask)

@@ -3,9 +3,11 @@
  * new questions, at most one that is being connected, and retired ones that only wait for their last answers;
  * a question is out as up to four attempts, each in a slot of a link.
  *
- * Files, from the bottom up: link.c (slots, ids, one stream), keep.c (how long a link is kept, and when its
- * path is dead), server.c (connecting, back-off, health), choose.c (which server next), pool.c (a question's
- * way).
+ * Files, from the bottom up: facts.c (what all workers know), latency.c (how fast a server is), link.c
+ * (slots, ids, one stream), keep.c (how long a link is kept, and when its path is dead), server.c
+ * (connecting, back-off, health), probe.c (looking at a server that is down), policy.c and choose.c (which
+ * server next), hedge.c (once more beside), silence.c (links that say nothing),
+ * pool.c (a question's way).
  */
 #ifndef UPSTREAM_INTERNAL_H
 #define UPSTREAM_INTERNAL_H
@@ -27,6 +29,13 @@ enum { UPSTREAM_GROW_AT = 100 };
 /* A failing server is looked at again no later than this while there are questions, whoever answers them. */
 #define UPSTREAM_RETRY_WITH_TRAFFIC (4 * CLOCK_SECOND)
 
+/* A connection that takes longer than this comes after one that is open (RFC 8305, 5). */
+#define UPSTREAM_CONNECTION_DELAY (250 * CLOCK_MILLISECOND)
+
+/* The same failure is told once a minute, another one of the same server every ten seconds at most. */
+#define UPSTREAM_LOG_REPEAT   (60 * CLOCK_SECOND)
+#define UPSTREAM_LOG_DISTANCE (10 * CLOCK_SECOND)
+
 /* Links in a row that closed under their questions, or stayed silent, without a single answer, from which on
  * a server counts as failing. */
 enum { UPSTREAM_FRUITLESS_LINKS = 2 };
@@ -37,6 +46,7 @@ struct upstream_slot {
         *attempt; /* NULL with `reserved`: nobody waits any more, but the answer may still come */
     uint16_t id;
     bool reserved;
+    uint32_t sent_ms; /* the low bits of the moment */
 };
 
 enum upstream_link_state { UPSTREAM_LINK_CONNECTING, UPSTREAM_LINK_OPEN, UPSTREAM_LINK_RETIRED };
@@ -65,10 +75,58 @@ struct upstream_link {
 
 enum upstream_health { UPSTREAM_UNKNOWN, UPSTREAM_UP, UPSTREAM_DOWN };
 
+typedef atomic_uint_least64_t upstream_word;
+
+/* What all workers know of a server. */
+struct upstream_fact {
+    _Alignas(64) upstream_word health; /* and since when */
+    upstream_word latency;             /* and when it was measured */
+    upstream_word idle_limit;          /* nanoseconds, 0: not known */
+    upstream_word probed_at;
+    upstream_word told_at, told_reason; /* what the log knows of a failure */
+};
+
+enum { UPSTREAM_LATENCY_BUCKETS = 64 };
+
+/* How fast a server answers. */
+struct upstream_latency {
+    uint64_t mean, measured_at; /* nanoseconds */
+    uint16_t samples;           /* 0: `mean` means nothing */
+    uint16_t counted;           /* in all buckets */
+    uint16_t bucket[UPSTREAM_LATENCY_BUCKETS];
+};
+
+/* Looking at a server that is down. */
+enum { UPSTREAM_PROBE_SIZE = 17 };
+struct upstream_probe {
+    struct event_timer timer;
+    bool connects, asks;
+    struct upstream_ask ask;
+    uint8_t message[UPSTREAM_PROBE_SIZE];
+};
+
+/* The budget of copies is counted in parts of one: what a question pays in. */
+enum { UPSTREAM_COPY_COSTS = 20 };
+
+/* Who leads where the fastest server is asked. */
+struct upstream_race {
+    size_t leader;
+    unsigned percent; /* of its latency, by which another has to be faster */
+    unsigned since;   /* questions since one went to another server to see how it does */
+    uint64_t held_until, patience;
+};
+
 struct upstream_server {
     struct upstream_pool *pool;
     struct upstream_server_options options;
     struct metrics_upstream *metrics;
+    struct upstream_fact *fact;
+    struct upstream_fact own_fact; /* where nobody shares it */
+    struct upstream_latency latency;
+    struct upstream_probe probe;
+    uint64_t looked_at;  /* when a question was to find out about it */
+    uint64_t label_hash; /* of the policy `hash` */
+    int turns;           /* of the policy `round-robin`: what it has gained */
     size_t index;
     struct list open;    /* links for questions, oldest first */
     unsigned open_count; /* of them, without those that are being replaced */
@@ -81,10 +139,8 @@ struct upstream_server {
     bool handshake_failing; /* it was TLS that failed, not TCP */
     bool suspect;           /* its last link was given up for silence, and no other has opened since */
     unsigned fruitless;     /* links in a row without an answer */
-    enum upstream_health health;
-    const char *reason;        /* static word for the last failure, NULL before one */
-    const char *logged_reason; /* the one that the log knows */
-    uint64_t last_attempt_at, retry_at, backoff, logged_at;
+    const char *reason; /* static word for the last failure, NULL before one */
+    uint64_t last_attempt_at, retry_at, backoff;
     uint64_t undated_logged_at; /* 0 before */
     uint64_t handshakes_until;  /* the moment up to which the budget of handshakes is spent */
     struct event_timer retry;
@@ -99,6 +155,8 @@ struct upstream_pool {
     unsigned slot_count; /* of a link, a power of two */
     uint64_t asked_at;   /* when the last question came */
     struct list waiting; /* questions that no server takes now */
+    struct upstream_race race;
+    unsigned hedge_budget;
     size_t server_count;
     struct upstream_server server[UPSTREAM_SERVERS_MAX];
 };
@@ -107,6 +165,40 @@ static inline void upstream_count(struct upstream_server *server, enum metrics_u
 {
     metrics_add(&server->metrics->meter[meter], 1);
 }
+
+/* ---- facts.c ---- */
+
+struct upstream_fact *upstream_facts_of(struct upstream_facts *facts, size_t page);
+
+enum upstream_health upstream_fact_health(const struct upstream_fact *fact, uint64_t *since);
+
+/* Notes how it is, and that it is so now. Whether that is news: true for one worker only. */
+bool upstream_fact_turn(struct upstream_fact *fact, enum upstream_health health, uint64_t now);
+
+/* Whether this worker is the one that probes the server now. */
+bool upstream_fact_claim_probe(struct upstream_fact *fact, uint64_t now, uint64_t distance);
+
+/* Whether this worker is the one that tells the log of this failure now: `anew` always. */
+bool upstream_fact_claim_telling(struct upstream_fact *fact, const char *reason, uint64_t now, bool anew);
+
+uint64_t upstream_fact_latency(const struct upstream_fact *fact, uint64_t *measured_at);
+void upstream_fact_set_latency(struct upstream_fact *fact, uint64_t latency, uint64_t now);
+uint64_t upstream_fact_idle_limit(const struct upstream_fact *fact);
+void upstream_fact_set_idle_limit(struct upstream_fact *fact, uint64_t limit);
+
+/* ---- latency.c ---- */
+
+/* An answer took so long. */
+void upstream_latency_note(struct upstream_latency *latency, uint64_t now, uint64_t taken);
+
+/* An answer that has not come would have taken longer than this. */
+void upstream_latency_note_least(struct upstream_latency *latency, uint64_t now, uint64_t taken);
+
+/* Another worker has found it out. */
+void upstream_latency_adopt(struct upstream_latency *latency, uint64_t mean, uint64_t measured_at);
+
+/* What 19 of 20 answers do not take; UINT64_MAX before the first. */
+uint64_t upstream_latency_late(const struct upstream_latency *latency);
 
 /* ---- link.c ---- */
 
@@ -185,10 +277,54 @@ void upstream_server_send_waiting(struct upstream_server *server);
 /* Whatever failed before counts no more. */
 void upstream_server_forgive(struct upstream_server *server);
 
+/* No question can show that it answers: its links go, and it fails. */
+void upstream_server_give_up(struct upstream_server *server);
+
+/* What another worker has found out since it failed here: it can be reached. */
+void upstream_server_hear(struct upstream_server *server);
+
+/* ---- probe.c ---- */
+
+void upstream_probe_init(struct upstream_server *server);
+void upstream_probe_end(struct upstream_server *server);
+
+/* It has failed: it is looked at again, however long no question comes. */
+void upstream_probe_plan(struct upstream_server *server);
+
+/* A connection came about. */
+void upstream_probe_opened(struct upstream_server *server, struct upstream_link *link);
+
+/* ---- policy.c ---- */
+
+/* One of the servers in the set, which is not empty. */
+struct upstream_server *upstream_policy_pick(struct upstream_pool *pool, uint32_t set,
+                                             const struct upstream_ask *ask, uint64_t now);
+
+/* ---- hedge.c ---- */
+
+/* A question has come; a client's pays its share into the budget. */
+void upstream_hedge_begin(struct upstream_ask *ask, bool pays);
+
+/* It went out, and not as a copy. */
+void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_link *link);
+
+/* It waits before a server. */
+void upstream_hedge_waits(struct upstream_ask *ask, const struct upstream_server *server);
+
+/* It is over, and the answer was that to a copy, or not. */
+void upstream_hedge_settle(struct upstream_ask *ask, bool won);
+
 /* ---- choose.c ---- */
 
 /* The server for the next attempt, or NULL when none is fit. */
 struct upstream_server *upstream_choose(struct upstream_pool *pool, const struct upstream_ask *ask);
+
+/* One with an open link that has room and nothing to make up for, or NULL. */
+struct upstream_server *upstream_choose_open(struct upstream_pool *pool, const struct upstream_ask *ask);
+
+/* One to which no connection is being made, or NULL. */
+struct upstream_server *upstream_choose_unconnected(struct upstream_pool *pool,
+                                                    const struct upstream_ask *ask);
 
 /* Whether a healthy server is left that has not seen the question. */
 bool upstream_has_untried(const struct upstream_pool *pool, const struct upstream_ask *ask);
@@ -196,7 +332,25 @@ bool upstream_has_untried(const struct upstream_pool *pool, const struct upstrea
 /* Whether some server may still be asked. */
 bool upstream_has_tries(const struct upstream_pool *pool, const struct upstream_ask *ask);
 
+/* ---- silence.c ---- */
+
+/* Links of the question that were silent for a whole try are not trusted with further questions. Returns a
+ * server whose links have now been silent too often, or NULL. */
+struct upstream_server *upstream_suspect_silent(struct upstream_ask *ask);
+
+/* Retires a link that nothing is expected of, and asks its questions again elsewhere; whoever answers first
+ * serves. */
+void upstream_link_suspect(struct upstream_link *link, enum metrics_upstream_meter reason, const char *word);
+
 /* ---- pool.c ---- */
+
+/* What is told when nothing better comes. */
+static inline void upstream_blame(struct upstream_ask *ask, const struct upstream_server *server,
+                                  const char *reason)
+{
+    ask->last_server = server->options.label;
+    ask->last_reason = reason;
+}
 
 /* Finds the question a place: on a link, before one, or in the pool's waiting list. It is in none when this
  * is called. */
@@ -208,16 +362,21 @@ void upstream_place_waiting(struct upstream_pool *pool);
 /* Sends on the link; false when it takes no more. */
 bool upstream_send(struct upstream_ask *ask, struct upstream_link *link);
 
-/* Retires a link that nothing is expected of, and asks its questions again elsewhere; whoever answers first
- * serves. */
-void upstream_link_suspect(struct upstream_link *link, enum metrics_upstream_meter reason, const char *word);
+/* The same for a copy: the time of the try that is out goes on. */
+bool upstream_send_copy(struct upstream_ask *ask, struct upstream_link *link);
+
+/* Asks on this link alone, once, what no client asks. */
+void upstream_ask_on(struct upstream_ask *ask, struct upstream_link *link);
+
+/* Takes a question from where it waits into the pool's list. */
+void upstream_wait_for_any(struct upstream_ask *ask);
 
 /* What becomes of an attempt: its link is gone (the attempt is already off it); its answer breaks the format;
- * its answer came (the attempt is already off the link). */
+ * its answer came (the attempt is already off the link, which was of this server). */
 void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_server *server,
                            const char *reason);
 void upstream_attempt_malformed(struct upstream_attempt *attempt);
-void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server *server,
+void upstream_attempt_answered(struct upstream_attempt *attempt, struct upstream_server *server,
                                const struct dns_answer *answer);
 
 #endif

@@ -31,6 +31,7 @@ static uint64_t nine_tenths(uint64_t time)
 static void set_idle_limit(struct upstream_server *server, uint64_t limit)
 {
     server->idle_limit = limit > IDLE_LIMIT_LEAST ? limit : IDLE_LIMIT_LEAST;
+    upstream_fact_set_idle_limit(server->fact, server->idle_limit);
 }
 
 static uint64_t last_active_at(const struct upstream_link *link)
@@ -152,6 +153,8 @@ void upstream_link_keep_on(struct upstream_link *link)
 void upstream_link_keep(struct upstream_link *link)
 {
     struct upstream_pool *pool = link->server->pool;
+    uint64_t known = upstream_fact_idle_limit(link->server->fact);
+    link->server->idle_limit = known != 0 ? known : link->server->idle_limit;
     event_timer_clear(&link->timer);
     event_timer_init(&link->timer, on_due);
     event_timer_init(&link->watch, on_watch);

@@ -41,6 +41,7 @@ static uint16_t reserve_slot(struct upstream_link *link, struct upstream_attempt
         .attempt = attempt,
         .id = (uint16_t)(high | number),
         .reserved = true,
+        .sent_ms = (uint32_t)(event_now(pool->around.loop) / CLOCK_MILLISECOND),
     };
     return number;
 }
@@ -91,6 +92,8 @@ void upstream_attempt_abandon(struct upstream_attempt *attempt)
 {
     struct upstream_link *link = attempt->link;
     struct upstream_server *server = link->server;
+    uint64_t now = event_now(server->pool->around.loop);
+    upstream_latency_note_least(&server->latency, now, now - attempt->sent_at);
     link->slots[attempt->slot].attempt = NULL;
     attempt_end(attempt);
     close_if_done(link);
@@ -248,20 +251,37 @@ static void on_mismatch(struct upstream_link *link)
     established_lost(link, ERROR_INVALID, "mismatch");
 }
 
+static void note_latency(struct upstream_server *server, uint64_t taken)
+{
+    uint64_t now = event_now(server->pool->around.loop);
+    upstream_latency_note(&server->latency, now, taken);
+    upstream_fact_set_latency(server->fact, server->latency.mean, now);
+}
+
+static void on_late_answer(struct upstream_link *link, struct upstream_slot *slot)
+{
+    struct upstream_server *server = link->server;
+    uint32_t now_ms = (uint32_t)(event_now(server->pool->around.loop) / CLOCK_MILLISECOND);
+    upstream_count(server, METRICS_UPSTREAM_LATE);
+    note_latency(server, (uint64_t)(now_ms - slot->sent_ms) * CLOCK_MILLISECOND);
+    free_slot(link, (uint16_t)(slot - link->slots));
+}
+
 static void on_answer(struct upstream_link *link, struct upstream_slot *slot, const struct dns_answer *answer)
 {
     struct upstream_attempt *attempt = slot->attempt;
-    struct upstream_ask *ask = attempt->ask;
     struct upstream_server *server = link->server;
+    uint64_t taken = event_now(server->pool->around.loop) - attempt->sent_at;
     free_slot(link, attempt->slot);
     attempt_end(attempt);
     link->answered_at = event_now(server->pool->around.loop);
     if (answer->keepalive >= 0) {
         upstream_learn_keepalive(link, answer->keepalive);
     }
-    metrics_observe(&server->metrics->duration, event_now(server->pool->around.loop) - attempt->sent_at);
+    metrics_observe(&server->metrics->duration, taken);
+    note_latency(server, taken);
     close_if_done(link);
-    upstream_attempt_answered(ask, server, answer);
+    upstream_attempt_answered(attempt, server, answer);
     upstream_server_send_waiting(server);
 }
 
@@ -275,12 +295,20 @@ static void on_stray(struct upstream_link *link)
     }
 }
 
+/* Another worker has found it down, and did not hear otherwise for a while: here it answers. */
+static bool is_held_for_down(const struct upstream_server *server)
+{
+    uint64_t since;
+    return upstream_fact_health(server->fact, &since) == UPSTREAM_DOWN &&
+           event_now(server->pool->around.loop) >= since + UPSTREAM_LOG_DISTANCE;
+}
+
 /* Something came back to a question of ours. */
 static void note_life(struct upstream_link *link)
 {
     link->strays = 0;
     link->answered = true;
-    if (link->server->fruitless > 0) {
+    if (link->server->fruitless > 0 || is_held_for_down(link->server)) {
         link->server->fruitless = 0;
         upstream_server_proven(link->server, link);
     }
@@ -310,8 +338,7 @@ static void on_message(struct stream *stream, struct span message)
     }
     note_life(link);
     if (slot->attempt == NULL) {
-        upstream_count(link->server, METRICS_UPSTREAM_LATE);
-        free_slot(link, (uint16_t)(slot - link->slots));
+        on_late_answer(link, slot);
     } else if (malformed) {
         upstream_attempt_malformed(slot->attempt);
     } else {

@@ -16,6 +16,8 @@
 static void detach(struct upstream_ask *ask, enum metrics_upstream_meter outcome)
 {
     event_timer_clear(&ask->timer);
+    event_timer_clear(&ask->hedge);
+    upstream_hedge_settle(ask, false);
     list_remove(&ask->waiting);
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         if (ask->attempt[i].link != NULL) {
@@ -100,24 +102,48 @@ static void wait_at(struct upstream_ask *ask, struct upstream_server *server)
     list_append(server != NULL ? &server->waiting : &ask->pool->waiting, &ask->waiting);
 }
 
-bool upstream_send(struct upstream_ask *ask, struct upstream_link *link)
+void upstream_wait_for_any(struct upstream_ask *ask)
+{
+    list_remove(&ask->waiting);
+    wait_at(ask, NULL);
+}
+
+static bool send_on(struct upstream_ask *ask, struct upstream_link *link, bool is_copy)
 {
     struct upstream_attempt *attempt = unused_attempt(ask);
     if (attempt == NULL || !upstream_link_send(link, ask, attempt)) {
         return false;
     }
+    attempt->is_copy = is_copy;
     ask->tries[link->server->index]++;
+    ask->sends++;
     ask->retried = true;
-    set_timer(ask);
     return true;
 }
 
-/* Servers that are preferred but fail are looked at again while others serve, or they would never come back.
- */
+bool upstream_send_copy(struct upstream_ask *ask, struct upstream_link *link)
+{
+    return send_on(ask, link, true);
+}
+
+bool upstream_send(struct upstream_ask *ask, struct upstream_link *link)
+{
+    if (!send_on(ask, link, false)) {
+        return false;
+    }
+    set_timer(ask);
+    upstream_hedge_sent(ask, link);
+    return true;
+}
+
+/* Servers that fail are looked at again while others serve, or they would never come back: those that the
+ * policy would prefer. */
 static void look_again(struct upstream_pool *pool, const struct upstream_server *chosen)
 {
-    for (size_t i = 0; i < pool->server_count && &pool->server[i] != chosen; i++) {
+    size_t end = pool->options.policy == UPSTREAM_ORDERED ? chosen->index : pool->server_count;
+    for (size_t i = 0; i < end; i++) {
         struct upstream_server *server = &pool->server[i];
+        upstream_server_hear(server);
         bool lost = server->suspect && list_empty(&server->open) && !upstream_server_is_on_trial(server);
         if (server->failing || lost) {
             upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
@@ -152,6 +178,7 @@ void upstream_place(struct upstream_ask *ask)
     if (link == NULL || !upstream_send(ask, link)) {
         wait_at(ask, server);
         upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
+        upstream_hedge_waits(ask, server);
     }
     look_again(pool, server);
 }
@@ -168,69 +195,11 @@ void upstream_place_waiting(struct upstream_pool *pool)
 
 /* ---- what happens on the way ---- */
 
-/* Not one byte has come since the question went out, or none but those of a message that had begun before and
- * is still not whole: whoever drips is as good as silent. */
-static bool was_silent(const struct upstream_attempt *attempt)
-{
-    const struct stream *stream = &attempt->link->stream;
-    bool drips = stream->partial_at != 0 && stream->partial_at <= attempt->sent_at;
-    return drips || stream->read_at <= attempt->sent_at;
-}
-
-/* A link that was silent for a whole try is not trusted with further questions. Returns a server whose links
- * have now been silent too often, or NULL. */
-static struct upstream_server *suspect_links(struct upstream_ask *ask)
-{
-    struct upstream_server *silent = NULL;
-    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        struct upstream_link *link = ask->attempt[i].link;
-        if (link != NULL && link->state == UPSTREAM_LINK_OPEN && was_silent(&ask->attempt[i])) {
-            struct upstream_server *server = link->server;
-            server->fruitless += !link->answered;
-            silent = upstream_server_is_on_trial(server) ? server : silent;
-            server->suspect = true;
-            upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_SILENT);
-            if (silent != server) {
-                upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
-            }
-        }
-    }
-    return silent;
-}
-
-static void remember(struct upstream_ask *ask, const struct upstream_server *server, const char *reason)
-{
-    ask->last_server = server->options.label;
-    ask->last_reason = reason;
-}
-
-void upstream_link_suspect(struct upstream_link *link, enum metrics_upstream_meter reason, const char *word)
-{
-    struct upstream_server *server = link->server;
-    struct list moved;
-    list_init(&moved);
-    for (struct list *node = link->attempts.next; node != &link->attempts; node = node->next) {
-        struct upstream_ask *ask = container_of(node, struct upstream_attempt, node)->ask;
-        if (!list_linked(&ask->waiting)) {
-            list_append(&moved, &ask->waiting);
-            ask->waiting_at = NULL;
-        }
-    }
-    server->suspect = true;
-    upstream_link_retire(link, reason);
-    upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
-    for (struct list *node = list_take_first(&moved); node != NULL; node = list_take_first(&moved)) {
-        struct upstream_ask *ask = container_of(node, struct upstream_ask, waiting);
-        remember(ask, server, word);
-        upstream_place(ask);
-    }
-}
-
 static void blame_for_silence(struct upstream_ask *ask)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         if (ask->attempt[i].link != NULL) {
-            remember(ask, ask->attempt[i].link->server, "timeout");
+            upstream_blame(ask, ask->attempt[i].link->server, "timeout");
         }
     }
 }
@@ -243,9 +212,9 @@ static void on_timer(struct event_timer *timer)
         finish_without_answer(ask);
         return;
     }
-    struct upstream_server *silent = suspect_links(ask);
+    struct upstream_server *silent = upstream_suspect_silent(ask);
     if (list_linked(&ask->waiting) && ask->waiting_at != NULL) {
-        remember(ask, ask->waiting_at, "timeout");
+        upstream_blame(ask, ask->waiting_at, "timeout");
         ask->tries[ask->waiting_at->index]++;
     }
     list_remove(&ask->waiting);
@@ -262,7 +231,7 @@ void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_ser
 {
     struct upstream_ask *ask = attempt->ask;
     upstream_count(server, METRICS_UPSTREAM_CLOSED);
-    remember(ask, server, reason);
+    upstream_blame(ask, server, reason);
     if (!is_out(ask)) {
         list_remove(&ask->waiting);
         upstream_place(ask);
@@ -273,7 +242,7 @@ void upstream_attempt_malformed(struct upstream_attempt *attempt)
 {
     struct upstream_ask *ask = attempt->ask;
     upstream_count(attempt->link->server, METRICS_UPSTREAM_MALFORMED);
-    remember(ask, attempt->link->server, "malformed");
+    upstream_blame(ask, attempt->link->server, "malformed");
     ask->malformed = true;
     upstream_attempt_abandon(attempt);
     if (!is_out(ask)) {
@@ -297,11 +266,13 @@ static bool is_failure(const struct dns_answer *answer)
     return is_failure_rcode(answer->rcode) ? !dnssec : answer->tc;
 }
 
-void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server *server,
+void upstream_attempt_answered(struct upstream_attempt *attempt, struct upstream_server *server,
                                const struct dns_answer *answer)
 {
+    struct upstream_ask *ask = attempt->ask;
     if (!is_failure(answer)) {
         upstream_count(server, METRICS_UPSTREAM_ANSWER);
+        upstream_hedge_settle(ask, attempt->is_copy);
         finish_with_answer(ask, server, answer);
         return;
     }
@@ -314,7 +285,7 @@ void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server 
     /* A truncated answer failed whatever its code says. */
     ask->failure_rcode = (int16_t)(is_failure_rcode(answer->rcode) ? answer->rcode : DNS_RCODE_SERVFAIL);
     ask->failure_extended = (int16_t)answer->extended.code;
-    remember(ask, server, "failure");
+    upstream_blame(ask, server, "failure");
     if (!elsewhere) {
         ask->second_opinion = true;
         list_remove(&ask->waiting);
@@ -324,10 +295,10 @@ void upstream_attempt_answered(struct upstream_ask *ask, struct upstream_server 
 
 /* ---- the caller's calls ---- */
 
-void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask)
+static void begin(struct upstream_pool *pool, struct upstream_ask *ask)
 {
     ask->pool = pool;
-    pool->asked_at = event_now(pool->around.loop);
+    ask->sends = 0;
     ask->last_server = ask->last_reason = NULL;
     ask->failure_rcode = -1;
     ask->failure_extended = DNS_EXTENDED_NONE;
@@ -341,7 +312,23 @@ void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask)
     list_init(&ask->waiting);
     event_timer_init(&ask->timer, on_timer);
     set_timer(ask);
+}
+
+void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask)
+{
+    pool->asked_at = event_now(pool->around.loop);
+    begin(pool, ask);
+    upstream_hedge_begin(ask, true);
     upstream_place(ask);
+}
+
+void upstream_ask_on(struct upstream_ask *ask, struct upstream_link *link)
+{
+    struct upstream_pool *pool = link->server->pool;
+    begin(pool, ask);
+    upstream_hedge_begin(ask, false);
+    memset(ask->tries, UPSTREAM_TRIES, pool->server_count);
+    send_on(ask, link, false);
 }
 
 void upstream_forget(struct upstream_ask *ask)
@@ -393,6 +380,7 @@ int upstream_pool_open(const struct upstream_options *options,
     pool->around = *surroundings;
     pool->server_count = options->server_count;
     pool->slot_count = slots_for(options->in_flight);
+    pool->hedge_budget = UPSTREAM_COPY_COSTS;
     list_init(&pool->waiting);
     error = slab_open(&pool->links, link_size(pool->slot_count), most_links(options));
     if (error != 0) {
@@ -448,6 +436,7 @@ void upstream_pool_close(struct upstream_pool *pool)
         struct upstream_server *server = &pool->server[i];
         assert(list_empty(&server->waiting));
         event_timer_clear(&server->retry);
+        upstream_probe_end(server);
         event_after_remove(&server->room);
         event_after_remove(&server->growth);
         close_links(server);

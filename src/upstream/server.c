@@ -6,16 +6,13 @@
  */
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/hash.h"
 
 #include "upstream/internal.h"
 
 enum {
     BACKOFF_JITTER_PERCENT = 20,
 };
-
-/* The same failure is told once a minute, another one of the same server every ten seconds at most. */
-#define LOG_REPEAT   (60 * CLOCK_SECOND)
-#define LOG_DISTANCE (10 * CLOCK_SECOND)
 
 /* ---- what the log says ---- */
 
@@ -74,7 +71,7 @@ static void tell_undated(struct upstream_server *server)
 {
     const struct upstream_surroundings *around = &server->pool->around;
     uint64_t now = event_now(around->loop);
-    if (server->undated_logged_at != 0 && now - server->undated_logged_at < LOG_REPEAT) {
+    if (server->undated_logged_at != 0 && now - server->undated_logged_at < UPSTREAM_LOG_REPEAT) {
         return;
     }
     server->undated_logged_at = now;
@@ -221,6 +218,9 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
         .metrics = &pool->around.metrics->upstream[pool->options.servers[index].page],
         .index = index,
     };
+    server->fact = pool->around.facts == NULL ? &server->own_fact
+                                              : upstream_facts_of(pool->around.facts, server->options.page);
+    server->label_hash = hash_bytes(&(struct hash_key){{0}}, span_text(server->options.label));
     server->idle_limit = UPSTREAM_IDLE_GUESS;
     list_init(&server->open);
     list_init(&server->retired);
@@ -228,6 +228,7 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
     event_timer_init(&server->retry, on_retry);
     event_after_init(&server->room, on_room);
     event_after_init(&server->growth, on_growth);
+    upstream_probe_init(server);
 }
 
 /* ---- facts ---- */
@@ -235,11 +236,10 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
 void upstream_server_proven(struct upstream_server *server, struct upstream_link *link)
 {
     server->backoff = 0;
-    if (server->health != UPSTREAM_UP) {
+    metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 1);
+    if (upstream_fact_turn(server->fact, UPSTREAM_UP, event_now(server->pool->around.loop))) {
         log_up(server, link);
-        metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 1);
     }
-    server->health = UPSTREAM_UP;
 }
 
 static struct upstream_link *find_expiring(struct upstream_server *server)
@@ -275,22 +275,19 @@ void upstream_server_opened(struct upstream_server *server, struct upstream_link
     retire_replaced(server);
     upstream_server_send_waiting(server);
     upstream_place_waiting(server->pool);
+    upstream_probe_opened(server, link);
 }
 
 static void tell_failure(struct upstream_server *server, const struct tls_failure *failure,
                          const char *reason)
 {
     uint64_t now = event_now(server->pool->around.loop);
-    bool went_down = server->health != UPSTREAM_DOWN;
-    bool same = server->logged_reason != NULL && strcmp(server->logged_reason, reason) == 0;
-    server->health = UPSTREAM_DOWN;
+    bool went_down = upstream_fact_turn(server->fact, UPSTREAM_DOWN, now);
     server->reason = reason;
     metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 0);
-    if (!went_down && now - server->logged_at < (same ? LOG_REPEAT : LOG_DISTANCE)) {
+    if (!upstream_fact_claim_telling(server->fact, reason, now, went_down)) {
         return;
     }
-    server->logged_at = now;
-    server->logged_reason = reason;
     if (failure != NULL) {
         log_tls_failure(server, failure);
     }
@@ -336,6 +333,7 @@ void upstream_server_failed(struct upstream_server *server, int error, const str
     tell_failure(server, failure, reason);
     server->handshake_failing = error == ERROR_TLS || error == ERROR_CLOSED || error == ERROR_RESET;
     set_retry(server);
+    upstream_probe_plan(server);
     move_on(server);
     if (questions_wait(server)) {
         upstream_server_connect(server, server->handshake_failing ? UPSTREAM_RETRY_WITH_TRAFFIC
@@ -350,6 +348,26 @@ void upstream_server_forgive(struct upstream_server *server)
     server->suspect = false;
     server->backoff = server->retry_at = server->last_attempt_at = server->handshakes_until = 0;
     event_timer_clear(&server->retry);
+}
+
+void upstream_server_give_up(struct upstream_server *server)
+{
+    while (!list_empty(&server->open)) {
+        upstream_link_retire(container_of(server->open.next, struct upstream_link, node),
+                             METRICS_UPSTREAM_CLOSES_SILENT);
+    }
+    if (!server->failing) {
+        upstream_server_failed(server, ERROR_TIMEOUT, NULL, "silent");
+    }
+}
+
+void upstream_server_hear(struct upstream_server *server)
+{
+    uint64_t since;
+    if (server->failing && upstream_fact_health(server->fact, &since) == UPSTREAM_UP &&
+        since > server->last_attempt_at) {
+        upstream_server_forgive(server);
+    }
 }
 
 struct upstream_link *upstream_server_pick(struct upstream_server *server)

@@ -33,12 +33,22 @@ enum {
     UPSTREAM_LINKS_MAX = 16,
 };
 
+/* How one of several servers that are equally fit is chosen. */
+enum upstream_policy {
+    UPSTREAM_ORDERED,     /* the first one */
+    UPSTREAM_FASTEST,     /* by the latency of real answers, with a small share for the others */
+    UPSTREAM_ROUND_ROBIN, /* in turn, by weight */
+    UPSTREAM_RANDOM,      /* by chance, by weight */
+    UPSTREAM_HASH,        /* by the name that is asked for, by weight: each has its own part of the names */
+};
+
 /* One server, in the order of preference. */
 struct upstream_server_options {
     const char *label; /* for logs, meters and extended errors; outlives the pool */
     struct address address;
     struct tls_client *client; /* its context is of this server's identity alone; outlives the pool */
-    size_t page;               /* of the meters */
+    size_t page;               /* of the meters and the facts */
+    unsigned weight;           /* 1 at least */
 };
 
 struct upstream_options {
@@ -52,9 +62,23 @@ struct upstream_options {
     unsigned links;                 /* most to one server, 1 to UPSTREAM_LINKS_MAX */
     uint64_t max_age;               /* of a link, changed by chance by up to a fifth */
     uint64_t warm;                  /* how long after the last question links are kept ready */
+    enum upstream_policy policy;
+    bool hedge; /* a question whose answer is late is asked once more beside */
     const struct upstream_server_options *servers;
     size_t server_count; /* 1 to UPSTREAM_SERVERS_MAX */
 };
+
+/* What all workers know of the servers: a mapping that outlives an engine. */
+struct upstream_facts;
+
+/* Shared with child processes; nothing is known yet. `descriptor` as memory_share tells. ERROR_MEMORY,
+ * ERROR_DESCRIPTORS. */
+int upstream_facts_open(struct upstream_facts **out, int *descriptor);
+void upstream_facts_close(struct upstream_facts *facts, int descriptor);
+size_t upstream_facts_memory(void);
+
+/* Whether the server of this page was found to fail and has not been reached since. */
+bool upstream_facts_is_down(const struct upstream_facts *facts, size_t page);
 
 /* What the pool lives on; all of it outlives the pool. */
 struct upstream_surroundings {
@@ -63,6 +87,7 @@ struct upstream_surroundings {
     struct random *random;
     struct log *log;
     struct metrics_worker *metrics;
+    struct upstream_facts *facts; /* NULL: nobody else asks these servers */
     uint64_t (*wall)(void);
 };
 
@@ -104,6 +129,7 @@ struct upstream_attempt {
     struct list node;           /* in the link's list, oldest first */
     uint64_t sent_at;
     uint16_t slot;
+    bool is_copy;
 };
 
 /* A question to the servers; embedded in the caller's own object. */
@@ -123,11 +149,14 @@ struct upstream_ask {
     struct list waiting;                /* in a server's or the pool's list while it is not sent */
     struct upstream_server *waiting_at; /* whose list that is, NULL for the pool's */
     struct event_timer timer;
+    struct event_timer hedge;     /* see hedge.c */
+    struct upstream_server *late; /* for whose answer a copy is out */
     const char *last_server, *last_reason;
     int16_t failure_rcode, failure_extended;
     bool malformed;
     bool retried;        /* it was sent before, or waited in vain */
     bool second_opinion; /* asked once more elsewhere after a server answered with a failure */
+    uint8_t sends;       /* how often it went out */
     uint8_t tries[UPSTREAM_SERVERS_MAX];
 };
 

@@ -40,28 +40,39 @@ static void other_sentence(struct world *world, struct words *words)
     words_end(words);
 }
 
+static void default_group(struct world *world, struct words *words)
+{
+    world_servers(world, "default", words);
+}
+
+static void further_group(struct world *world, struct words *words)
+{
+    const char *name = words_next(words);
+    world_servers(world, name, words);
+}
+
+/* What is said before the start. */
+static bool run_preparation(struct world *world, struct words *words)
+{
+    static const struct {
+        const char *word;
+        void (*run)(struct world *, struct words *);
+    } sentences[] = {{"option", world_option}, {"servers", default_group}, {"group", further_group},
+                     {"route", world_route},   {"door", world_door},       {"policy", world_policy},
+                     {"weight", world_weight}, {"hedge", world_hedge}};
+    for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
+        if (words_take(words, sentences[i].word)) {
+            sentences[i].run(world, words);
+            words_end(words);
+            return true;
+        }
+    }
+    return false;
+}
+
 static void run_sentence(struct world *world, struct words *words)
 {
-    if (words_take(words, "option")) {
-        world_option(world, words);
-        words_end(words);
-        return;
-    }
-    if (words_take(words, "servers")) {
-        world_servers(world, "default", words);
-        return;
-    }
-    if (words_take(words, "group")) {
-        const char *name = words_next(words);
-        world_servers(world, name, words);
-        return;
-    }
-    if (words_take(words, "route")) {
-        world_route(world, words);
-        return;
-    }
-    if (words_take(words, "door")) {
-        world_door(world, words);
+    if (run_preparation(world, words)) {
         return;
     }
     world_start(world);

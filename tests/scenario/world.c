@@ -264,7 +264,8 @@ static void add_server(struct world *world, struct group *group, const char *nam
     group->server[group->count++] = (struct upstream_server_options){.label = server->name,
                                                                      .address = server->fake->address,
                                                                      .client = (struct tls_client *)server,
-                                                                     .page = i};
+                                                                     .page = i,
+                                                                     .weight = 1};
 }
 
 void world_servers(struct world *world, const char *name, struct words *words)
@@ -300,6 +301,39 @@ void world_door(struct world *world, struct words *words)
         play_fails("expected udp asks or tcp asks, and a group");
     }
     *group = group_number(world, words_next(words));
+}
+
+void world_policy(struct world *world, struct words *words)
+{
+    static const char *const policies[] = {"ordered", "fastest", "round-robin", "random", "hash"};
+    struct group *group = &world->group[group_number(world, words_next(words))];
+    for (unsigned i = 0; i < sizeof policies / sizeof policies[0]; i++) {
+        if (words_take(words, policies[i])) {
+            group->policy = (enum upstream_policy)i;
+            return;
+        }
+    }
+    play_fails("there is no such policy");
+}
+
+void world_weight(struct world *world, struct words *words)
+{
+    const char *name = words_next(words);
+    unsigned weight = (unsigned)words_number(words);
+    for (size_t i = 0; i < world->group_count; i++) {
+        for (size_t k = 0; k < world->group[i].count; k++) {
+            if (strcmp(world->group[i].server[k].label, name) == 0) {
+                world->group[i].server[k].weight = weight;
+                return;
+            }
+        }
+    }
+    play_fails("there is no server \"%s\"", name);
+}
+
+void world_hedge(struct world *world, struct words *words)
+{
+    world->group[group_number(world, words_next(words))].hedge = true;
 }
 
 /* ---- the start ---- */
@@ -343,6 +377,8 @@ static void open_pools(struct world *world)
     for (size_t i = 0; i < world->group_count; i++) {
         world->upstream.servers = world->group[i].server;
         world->upstream.server_count = world->group[i].count;
+        world->upstream.policy = world->group[i].policy;
+        world->upstream.hedge = world->group[i].hedge;
         must(upstream_pool_open(&world->upstream, &around, &world->pools[i]));
     }
 }

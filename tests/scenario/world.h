@@ -55,6 +55,8 @@ struct group {
     char name[32];
     size_t count;
     struct upstream_server_options server[FAKE_SERVERS_MAX];
+    enum upstream_policy policy;
+    bool hedge;
 };
 
 struct world {
@@ -109,6 +111,10 @@ void world_option(struct world *world, struct words *words);
 void world_servers(struct world *world, const char *group, struct words *words);
 void world_route(struct world *world, struct words *words);
 void world_door(struct world *world, struct words *words);
+/* How a group is chosen from, what a server weighs in it, whether late answers are asked for once more. */
+void world_policy(struct world *world, struct words *words);
+void world_weight(struct world *world, struct words *words);
+void world_hedge(struct world *world, struct words *words);
 
 /* Starts the program; nothing is done when it runs already. */
 void world_start(struct world *world);

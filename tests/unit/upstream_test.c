@@ -234,7 +234,9 @@ static void an_idle_close_is_no_failure(void **state)
     assert_false(pool->server[0].failing);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)        cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define POLICY_TEST(name) cmocka_unit_test_setup(name, policy_set_up)
+#define FACTS_TEST(name)  cmocka_unit_test_setup_teardown(name, facts_set_up, facts_tear_down)
 
 int main(void)
 {
@@ -257,6 +259,18 @@ int main(void)
         TEST(a_failure_is_asked_once_more_elsewhere),
         TEST(questions_of_a_closed_link_go_elsewhere_at_once),
         TEST(an_idle_close_is_no_failure),
+        POLICY_TEST(the_mean_follows_the_answers),
+        POLICY_TEST(a_missing_answer_is_a_slow_one),
+        POLICY_TEST(nineteen_of_twenty_answers_are_not_late),
+        POLICY_TEST(turns_go_by_weight),
+        POLICY_TEST(chance_goes_by_weight),
+        POLICY_TEST(names_go_by_weight_and_only_lost_ones_move),
+        POLICY_TEST(the_fastest_is_asked_and_changes_are_noticed),
+        POLICY_TEST(ten_instances_do_not_move_in_step),
+        FACTS_TEST(a_turn_is_news_once),
+        FACTS_TEST(numbers_come_back),
+        FACTS_TEST(a_failure_is_told_rarely),
+        FACTS_TEST(workers_share_the_news),
     };
     return cmocka_run_group_tests_name("upstream", tests, NULL, NULL);
 }

@@ -101,4 +101,25 @@ void refused_connections_keep_their_distance(void **state);
 void the_order_of_the_configuration_decides(void **state);
 void a_question_that_lost_time_prefers_an_open_link(void **state);
 
+/* ---- upstream_policy_test.c ---- */
+
+int policy_set_up(void **state);
+void the_mean_follows_the_answers(void **state);
+void a_missing_answer_is_a_slow_one(void **state);
+void nineteen_of_twenty_answers_are_not_late(void **state);
+void turns_go_by_weight(void **state);
+void chance_goes_by_weight(void **state);
+void names_go_by_weight_and_only_lost_ones_move(void **state);
+void the_fastest_is_asked_and_changes_are_noticed(void **state);
+void ten_instances_do_not_move_in_step(void **state);
+
+/* ---- upstream_facts_test.c ---- */
+
+int facts_set_up(void **state);
+int facts_tear_down(void **state);
+void a_turn_is_news_once(void **state);
+void numbers_come_back(void **state);
+void a_failure_is_told_rarely(void **state);
+void workers_share_the_news(void **state);
+
 #endif

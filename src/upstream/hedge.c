@@ -1,0 +1,158 @@
+/*
+ * A question whose server is slower than it usually is, is asked once more beside, on a link that is open
+ * already: at another server of the pool, else on another link of the same one. Whichever answer comes first
+ * serves; the question's own timers do not notice. And a question that waits for a connection longer than
+ * connections take looks for others (RFC 8305, 5: the connection attempt delay). Called by pool.c.
+ *
+ * Copies are paid from a budget of the pool, a twentieth for each question, so that servers which are slow
+ * because they are busy are not asked twice by everybody.
+ */
+#include "base/clock.h"
+
+#include "upstream/internal.h"
+
+/* In twentieths of a copy. */
+enum { BUDGET_MOST = 5 * UPSTREAM_COPY_COSTS };
+
+/* No answer is late before this. A server that has not answered yet is given more. */
+#define LATE_LEAST  (50 * CLOCK_MILLISECOND)
+#define LATE_UNSEEN (250 * CLOCK_MILLISECOND)
+
+/* ---- copies ---- */
+
+static uint64_t usual_of(const struct upstream_server *server)
+{
+    uint64_t late = upstream_latency_late(&server->latency);
+    return late == UINT64_MAX ? LATE_UNSEEN : late;
+}
+
+/* A question that finds out about another server than the fastest has not to wait longer for it than for that
+ * one. */
+static uint64_t patience_with(const struct upstream_server *server)
+{
+    const struct upstream_pool *pool = server->pool;
+    uint64_t patience = usual_of(server);
+    if (pool->options.policy == UPSTREAM_FASTEST) {
+        uint64_t of_leader = usual_of(&pool->server[pool->race.leader]);
+        patience = patience < of_leader ? patience : of_leader;
+    }
+    return patience > LATE_LEAST ? patience : LATE_LEAST;
+}
+
+static struct upstream_link *link_out(const struct upstream_ask *ask)
+{
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        if (ask->attempt[i].link != NULL) {
+            return ask->attempt[i].link;
+        }
+    }
+    return NULL;
+}
+
+static struct upstream_link *another_link(const struct upstream_link *first)
+{
+    struct upstream_server *server = first->server;
+    for (struct list *node = server->open.next; node != &server->open; node = node->next) {
+        struct upstream_link *link = container_of(node, struct upstream_link, node);
+        if (link != first && upstream_link_has_room(link)) {
+            return link;
+        }
+    }
+    return NULL;
+}
+
+static void ask_beside(struct upstream_ask *ask)
+{
+    struct upstream_pool *pool = ask->pool;
+    struct upstream_link *first = link_out(ask);
+    if (first == NULL) {
+        return;
+    }
+    struct upstream_server *other = upstream_choose_open(pool, ask);
+    struct upstream_link *link = other != NULL ? upstream_server_pick(other) : another_link(first);
+    if (link == NULL) {
+        return;
+    }
+    if (pool->hedge_budget < UPSTREAM_COPY_COSTS) {
+        upstream_count(first->server, METRICS_UPSTREAM_HEDGES_DENIED);
+    } else if (upstream_send_copy(ask, link)) {
+        pool->hedge_budget -= UPSTREAM_COPY_COSTS;
+        ask->late = first->server;
+    }
+}
+
+void upstream_hedge_settle(struct upstream_ask *ask, bool won)
+{
+    if (ask->late != NULL) {
+        upstream_count(ask->late, won ? METRICS_UPSTREAM_HEDGES_WON : METRICS_UPSTREAM_HEDGES_LOST);
+        ask->late = NULL;
+    }
+}
+
+/* ---- connections that take long ---- */
+
+static void set_timer(struct upstream_ask *ask, uint64_t span)
+{
+    struct event_loop *loop = ask->pool->around.loop;
+    event_timer_set(loop, &ask->hedge, event_now(loop) + span);
+}
+
+/* Waits from here on for whichever connection comes about first, one more of them now, and goes at once where
+ * there is one. */
+static void look_around(struct upstream_ask *ask)
+{
+    struct upstream_pool *pool = ask->pool;
+    if (ask->waiting_at != NULL && !list_empty(&ask->waiting_at->open)) {
+        return; /* it is for room on a link that it waits */
+    }
+    ask->retried = true;
+    if (upstream_choose_open(pool, ask) != NULL) {
+        list_remove(&ask->waiting);
+        upstream_place(ask);
+        return;
+    }
+    struct upstream_server *next = upstream_choose_unconnected(pool, ask);
+    if (next != NULL) {
+        upstream_wait_for_any(ask);
+        upstream_server_connect(next, UPSTREAM_RETRY_WITH_TRAFFIC);
+        set_timer(ask, UPSTREAM_CONNECTION_DELAY);
+    }
+}
+
+/* ---- the timer ---- */
+
+static void on_late(struct event_timer *timer)
+{
+    struct upstream_ask *ask = container_of(timer, struct upstream_ask, hedge);
+    if (list_linked(&ask->waiting)) {
+        look_around(ask);
+    } else {
+        ask_beside(ask);
+    }
+}
+
+void upstream_hedge_begin(struct upstream_ask *ask, bool pays)
+{
+    struct upstream_pool *pool = ask->pool;
+    pool->hedge_budget += pays && pool->hedge_budget < BUDGET_MOST;
+    ask->late = NULL;
+    event_timer_init(&ask->hedge, on_late);
+}
+
+void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_link *link)
+{
+    if (ask->pool->options.hedge && ask->sends == 1) {
+        set_timer(ask, patience_with(link->server));
+    } else {
+        event_timer_clear(&ask->hedge);
+    }
+}
+
+void upstream_hedge_waits(struct upstream_ask *ask, const struct upstream_server *server)
+{
+    if (list_empty(&server->open) && ask->pool->server_count > 1) {
+        set_timer(ask, UPSTREAM_CONNECTION_DELAY);
+    } else {
+        event_timer_clear(&ask->hedge);
+    }
+}
