@@ -66,6 +66,7 @@ enum config_policy {
 struct config_group {
     const char *name;
     enum config_policy policy;
+    bool hedge;    /* late answers are asked for once more, within a budget */
     bool is_asked; /* by a listener or a route */
 };
 
@@ -99,6 +100,7 @@ struct config {
     struct config_route *routes; /* without that of "." */
     size_t route_count;
     const char *rest_group; /* of the route ".", NULL where there is none */
+    unsigned rest;          /* the group for the rest; where every listener names one, the first one's */
     struct {
         struct config_prefixes allow, deny;
     } access;

@@ -94,10 +94,20 @@ static bool policy_of(struct config_work *work, const struct config_node *node, 
     return false;
 }
 
+static void hedge_of(struct config_work *work, const struct config_node *node, bool *out)
+{
+    const char *text = config_node_text(work, node);
+    if (text != NULL && strcmp(text, "true") != 0 && strcmp(text, "false") != 0) {
+        config_complain(work, &node->place, "\"%.80s\": expected true or false", text);
+    } else if (text != NULL) {
+        *out = strcmp(text, "true") == 0;
+    }
+}
+
 static void setting_read(struct config_work *work, const struct config_node *node,
                          struct config_group_setting *out)
 {
-    struct config_field fields[] = {{"policy", NULL}};
+    struct config_field fields[] = {{"policy", NULL}, {"hedge", NULL}};
     if (node->kind == CONFIG_NODE_SCALAR) {
         policy_of(work, node, &out->policy);
         return;
@@ -105,6 +115,9 @@ static void setting_read(struct config_work *work, const struct config_node *nod
     config_node_fields(work, node, fields, sizeof fields / sizeof fields[0]);
     if (fields[0].node != NULL) {
         policy_of(work, fields[0].node, &out->policy);
+    }
+    if (fields[1].node != NULL) {
+        hedge_of(work, fields[1].node, &out->hedge);
     }
 }
 
@@ -133,7 +146,7 @@ static void take_setting(struct config_work *work, const struct config_node *nod
         return;
     }
     struct config_group_setting *setting = &snapshot->settings[snapshot->setting_count++];
-    *setting = (struct config_group_setting){.name = node->key, .place = node->key_place};
+    *setting = (struct config_group_setting){.name = node->key, .place = node->key_place, .hedge = true};
     setting_read(work, node, setting);
 }
 
@@ -209,7 +222,7 @@ static bool make_groups(struct config_work *work)
         struct config_group *group = group_find(config, upstream->group_name);
         if (group == NULL) {
             group = &config->groups[config->group_count++];
-            *group = (struct config_group){.name = upstream->group_name};
+            *group = (struct config_group){.name = upstream->group_name, .hedge = true};
         }
         upstream->group = (unsigned)(group - config->groups);
     }
@@ -244,6 +257,7 @@ static void apply_settings(struct config_work *work)
             config_complain(work, &setting->place, "no upstream is in the group %s", setting->name);
         } else {
             group->policy = setting->policy;
+            group->hedge = setting->hedge;
         }
     }
 }
@@ -336,7 +350,14 @@ void config_groups_resolve(struct config_work *work)
         return;
     }
     apply_settings(work);
-    resolve_listeners(work, resolve_routes(work));
+    struct config *config = &work->snapshot->config;
+    struct config_group *rest = resolve_routes(work);
+    resolve_listeners(work, rest);
+    if (rest != NULL) {
+        config->rest = (unsigned)(rest - config->groups);
+    } else if (config->listen_count > 0) {
+        config->rest = config->listen[0].group;
+    }
     if (work->complaints == before) {
         find_unasked(work);
     }

@@ -33,7 +33,7 @@ static const char groups[] =
     "\"type\": \"object\", \"maxProperties\": 32, \"additionalProperties\": {\"type\": \"object\", "
     "\"additionalProperties\": false, \"properties\": {\"policy\": {\"enum\": [\"fastest\", \"round-robin\", "
     "\"random\", "
-    "\"ordered\", \"hash\"]}}}";
+    "\"ordered\", \"hash\"]}, \"hedge\": {\"type\": \"boolean\"}}}";
 
 static const char routes[] = "\"type\": \"object\", \"additionalProperties\": {\"type\": \"string\"}";
 

@@ -111,8 +111,8 @@ static void put_groups(const struct config *config, struct config_sink *sink)
 {
     config_put(sink, " {");
     for (size_t i = 0; i < config->group_count; i++) {
-        config_putf(sink, "%s\"%s\": {policy: %s}", i == 0 ? "" : ", ", config->groups[i].name,
-                    config_policy_word(config->groups[i].policy));
+        config_putf(sink, "%s\"%s\": {policy: %s, hedge: %s}", i == 0 ? "" : ", ", config->groups[i].name,
+                    config_policy_word(config->groups[i].policy), config->groups[i].hedge ? "true" : "false");
     }
     config_put(sink, "}\n");
 }

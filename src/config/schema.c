@@ -48,14 +48,14 @@ static const struct config_option options[] = {
      .default_text = "",
      .most = CONFIG_GROUPS_MAX,
      .description =
-         "How a server is chosen among those of a group; a mapping of names to mappings with the `policy`. "
-         "`fastest`, which is meant where nothing is said: the one whose answers come soonest, with a small "
-         "share of "
-         "the queries for the others, so that a change is noticed. `round-robin` and `random`: by `weight`. "
-         "`ordered`: "
-         "the first that works. `hash`: by the name that is asked for, so that each server sees only its "
-         "part of the "
-         "names."},
+         "How a server is chosen among those of a group; a mapping of names to mappings with the `policy`, "
+         "and with `hedge`. `fastest`, which is meant where nothing is said: the one whose answers come "
+         "soonest, with a small share of the queries for the others, so that a change is noticed. "
+         "`round-robin` and `random`: by `weight`. `ordered`: the first that works. `hash`: by the name that "
+         "is asked for, so that each server sees only its part of the names. With `hedge: true`, which is "
+         "meant where nothing is said, a query whose answer comes later than 19 of 20 of its server, and not "
+         "within 50 ms, is asked once more at another server of the group; that is one query more for every "
+         "twenty at most."},
     {.path = "routes",
      FIELD(routes, ROUTES),
      .default_text = "",

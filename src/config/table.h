@@ -116,6 +116,7 @@ struct config_group_setting {
     const char *name;
     struct config_place place;
     enum config_policy policy;
+    bool hedge;
 };
 
 /* A snapshot with what is remembered about where it came from. */

@@ -12,7 +12,8 @@
 
 #include "worker/worker.h"
 
-struct upstream_options worker_upstream_options(const struct config *config,
+/* Of a group. */
+struct upstream_options worker_upstream_options(const struct config *config, unsigned group,
                                                 const struct upstream_server_options *servers, size_t count);
 
 /* All but the hash key and the number of the worker. */

@@ -4,7 +4,17 @@
 /* Long signed queries that may wait in all workers together, and in each at least: 64 KiB a query. */
 enum { LONG_MESSAGES = 64, LONG_MESSAGES_LEAST = 8 };
 
-struct upstream_options worker_upstream_options(const struct config *config,
+static enum upstream_policy policy_of(enum config_policy policy)
+{
+    static const enum upstream_policy policies[] = {
+        [CONFIG_FASTEST] = UPSTREAM_FASTEST, [CONFIG_ROUND_ROBIN] = UPSTREAM_ROUND_ROBIN,
+        [CONFIG_RANDOM] = UPSTREAM_RANDOM,   [CONFIG_ORDERED] = UPSTREAM_ORDERED,
+        [CONFIG_HASH] = UPSTREAM_HASH,
+    };
+    return policies[policy];
+}
+
+struct upstream_options worker_upstream_options(const struct config *config, unsigned group,
                                                 const struct upstream_server_options *servers, size_t count)
 {
     return (struct upstream_options){
@@ -19,6 +29,8 @@ struct upstream_options worker_upstream_options(const struct config *config,
         .links = (unsigned)config->upstream.links,
         .max_age = config->upstream.max_age,
         .warm = config->upstream.warm,
+        .policy = policy_of(config->groups[group].policy),
+        .hedge = config->groups[group].hedge,
         .servers = servers,
         .server_count = count,
     };
@@ -71,7 +83,7 @@ static size_t pools_memory(const struct config *config, size_t upstream_count)
         for (size_t i = 0; i < upstream_count; i++) {
             servers += config->upstreams[i].group == group;
         }
-        struct upstream_options options = worker_upstream_options(config, NULL, servers);
+        struct upstream_options options = worker_upstream_options(config, group, NULL, servers);
         memory += upstream_pool_memory(&options);
     }
     return memory;

@@ -173,6 +173,7 @@ static size_t servers_of(const struct worker *worker, unsigned group,
                 .address = upstream->address,
                 .client = worker->clients[i],
                 .page = i,
+                .weight = upstream->weight,
             };
         }
     }
@@ -183,13 +184,14 @@ static int open_pool(struct worker *worker, unsigned group)
 {
     struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX];
     size_t count = servers_of(worker, group, servers);
-    struct upstream_options options = worker_upstream_options(worker->setup.config, servers, count);
+    struct upstream_options options = worker_upstream_options(worker->setup.config, group, servers, count);
     struct upstream_surroundings around = {
         .loop = worker->loop,
         .shop = &worker->shop,
         .random = &worker->random,
         .log = worker->setup.log,
         .metrics = worker->setup.metrics,
+        .facts = worker->setup.facts,
         .wall = clock_wall,
     };
     return upstream_pool_open(&options, &around, &worker->pools[group]);

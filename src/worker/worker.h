@@ -42,6 +42,7 @@ struct worker_setup {
     struct cache *cache;       /* NULL: nothing is kept */
     struct hash_key hash_key;
     struct metrics_worker *metrics;
+    struct upstream_facts *facts; /* of all workers' servers; NULL: of none */
     const struct worker_socket *sockets;
     size_t socket_count;
     struct log *log;                    /* of this worker alone */

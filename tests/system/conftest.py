@@ -47,8 +47,11 @@ def find_port(*addresses):
 
 def reference(address, port, servers, ca, directory):
     """The reference configuration R0 of the cases, as far as its keys are there, without a cache: what is asked shall
-    be heard by the servers. The tests of the cache switch it on."""
+    be heard by the servers, in their order, and once. The tests of the cache and of the policies switch on what they
+    are about."""
+    by_default = any(not isinstance(server, dict) or "group" not in server for server in servers)
     return {
+        "groups": {"default": {"policy": "ordered", "hedge": False}} if by_default else {},
         "listen": ["%s:%d" % (address, port), "[::1]:%d" % port],
         "upstreams": [server if isinstance(server, (str, dict)) else {"url": server.url} for server in servers],
         "access": {"allow": ["127.0.0.0/8", "::1"]},

@@ -25,17 +25,17 @@ static void test_one_group_by_default(void **state)
 static void test_groups(void **state)
 {
     (void)state;
-    struct config *config =
-        built_from_file("upstreams:\n"
-                        "  - {url: \"tls://192.0.2.1#a.test\", group: office, weight: 100}\n"
-                        "  - \"tls://192.0.2.2#b.test\"\n"
-                        "  - \"office=tls://192.0.2.2#b.test\"\n"
-                        "  - {url: quad9, group: big}\n"
-                        "groups: {office: {policy: random}, big: {policy: round-robin}, default: {}}\n"
-                        "routes: {Cluster.Local: office, 10.in-addr.arpa.: big}\n"
-                        "listen:\n"
-                        "  - 127.0.0.1:5301\n"
-                        "  - {address: 127.0.0.1:5302, transport: [udp], upstreams: big}\n");
+    struct config *config = built_from_file(
+        "upstreams:\n"
+        "  - {url: \"tls://192.0.2.1#a.test\", group: office, weight: 100}\n"
+        "  - \"tls://192.0.2.2#b.test\"\n"
+        "  - \"office=tls://192.0.2.2#b.test\"\n"
+        "  - {url: quad9, group: big}\n"
+        "groups: {office: {policy: random}, big: {policy: round-robin, hedge: false}, default: {}}\n"
+        "routes: {Cluster.Local: office, 10.in-addr.arpa.: big}\n"
+        "listen:\n"
+        "  - 127.0.0.1:5301\n"
+        "  - {address: 127.0.0.1:5302, transport: [udp], upstreams: big}\n");
     assert_int_equal(config->group_count, 3);
     assert_string_equal(config->groups[0].name, "office");
     assert_int_equal(config->groups[0].policy, CONFIG_RANDOM);
@@ -43,6 +43,8 @@ static void test_groups(void **state)
     assert_int_equal(config->groups[1].policy, CONFIG_FASTEST);
     assert_string_equal(config->groups[2].name, "big");
     assert_int_equal(config->groups[2].policy, CONFIG_ROUND_ROBIN);
+    assert_true(config->groups[0].hedge && config->groups[1].hedge);
+    assert_false(config->groups[2].hedge);
     assert_upstream(config, 0, "office/tls://192.0.2.1:853#a.test", "a.test");
     assert_int_equal(config->upstreams[0].weight, 100);
     assert_upstream(config, 1, "tls://192.0.2.2:853#b.test", "b.test");

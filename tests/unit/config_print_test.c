@@ -46,6 +46,7 @@ static void assert_same_groups(const struct config *a, const struct config *b)
     for (size_t i = 0; i < a->group_count; i++) {
         assert_string_equal(a->groups[i].name, b->groups[i].name);
         assert_int_equal(a->groups[i].policy, b->groups[i].policy);
+        assert_int_equal(a->groups[i].hedge, b->groups[i].hedge);
     }
     assert_int_equal(a->route_count, b->route_count);
     for (size_t i = 0; i < a->route_count; i++) {
@@ -119,7 +120,8 @@ static void test_round_trip(void **state)
         "  records: ['nas.lan 60 TXT \"a, b\" c']}\n",
         "upstreams: [{url: quad9, group: a, weight: 7}, {url: \"tls://192.0.2.1\", pins: [" PIN
         "], weight: 2}, "
-        "\"1=google\"]\ngroups: {a: {policy: ordered}}\nroutes: {.: a, \"x\\\\.y\": \"1\", z: default}\n"
+        "\"1=google\"]\ngroups: {a: {policy: ordered, hedge: false}}\nroutes: {.: a, \"x\\\\.y\": \"1\", z: "
+        "default}\n"
         "listen: [{address: 127.0.0.1:53, upstreams: \"1\"}, 127.0.0.1:54]\n",
         "workers: 7\nprivacy: {strip_client_subnet: false}\nuser: 'null'\n",
     };
@@ -140,7 +142,7 @@ static void test_printed_defaults(void **state)
                         "  - {address: \"[::1]:53\", transport: [udp, tcp]}\n"
                         "upstreams:\n"
                         "  - \"cloudflare\"\n"
-                        "groups: {\"default\": {policy: fastest}}\n"
+                        "groups: {\"default\": {policy: fastest, hedge: true}}\n"
                         "routes: {}\n"
                         "access:\n"
                         "  allow: [\"127.0.0.0/8\", \"10.0.0.0/8\", \"172.16.0.0/12\", \"192.168.0.0/16\", "
