@@ -293,6 +293,7 @@ static int open_worker(struct engine *engine, unsigned number)
         .cache = engine->cache.head != NULL ? &engine->cache : NULL,
         .hash_key = engine->hash_key,
         .metrics = &setup->metrics->worker[number],
+        .facts = setup->facts,
         .sockets = engine->sockets + first,
         .socket_count = count,
         .log = log_writer_ring(engine->log, number),

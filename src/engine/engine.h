@@ -33,9 +33,10 @@ struct engine_setup {
     const struct engine_socket *sockets; /* those of one worker side by side, in the order of the workers */
     size_t socket_count;
     struct metrics *metrics;
-    const struct local *local; /* NULL: nothing is answered here */
-    struct cache cache;        /* with a head of NULL where nothing is kept; its owner is the engine */
-    int authorities;           /* stored memory: the PEM text of tls.ca */
+    struct upstream_facts *facts; /* of the servers, in the order of the configuration; NULL: none */
+    const struct local *local;    /* NULL: nothing is answered here */
+    struct cache cache;           /* with a head of NULL where nothing is kept; its owner is the engine */
+    int authorities;              /* stored memory: the PEM text of tls.ca */
     size_t authorities_size;
     int log_descriptor; /* closed when another takes its place: a file that was rotated away goes for good */
     int channel;        /* packets from and to the supervising process */

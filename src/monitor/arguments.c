@@ -14,6 +14,7 @@ enum {
     OPTION_CONNECT,
     OPTION_PRINT,
     OPTION_CONTROL,
+    OPTION_HEALTH,
     OPTION_VERSION,
     OPTION_HELP
 };
@@ -26,6 +27,7 @@ static const struct option options[] = {
     {"connect", no_argument, NULL, OPTION_CONNECT},
     {"print-config", no_argument, NULL, OPTION_PRINT},
     {"control", required_argument, NULL, OPTION_CONTROL},
+    {"healthcheck", no_argument, NULL, OPTION_HEALTH},
     {"version", no_argument, NULL, OPTION_VERSION},
     {"help", no_argument, NULL, OPTION_HELP},
     {NULL, 0, NULL, 0},
@@ -53,8 +55,10 @@ void arguments_print_help(void)
           "      --check              check the configuration and exit\n"
           "      --connect            with --check: dial every server as well, and tell about each\n"
           "      --print-config       print the whole configuration that is in force and exit\n"
-          "      --control COMMAND    send a command to the dnseal that runs: status, flush,\n"
+          "      --control COMMAND    send a command to the dnseal that runs: status, health, flush,\n"
           "                           'flush NAME', 'flush NAME below'\n"
+          "      --healthcheck        the same as --control health: exit code 0 while the dnseal that runs\n"
+          "                           serves and does not know all its upstreams to be down\n"
           "      --version            print the version and what is built in, and exit\n"
           "      --help               print this text and exit\n"
           "\n"
@@ -77,7 +81,8 @@ static int append(const char **list, size_t *count, const char *value, const cha
 static int set_action(struct arguments *arguments, enum arguments_action action)
 {
     if (arguments->action != ACTION_RUN && arguments->action != action) {
-        complain("only one of --check, --print-config, --control, --version and --help can be given");
+        complain("only one of --check, --print-config, --control, --healthcheck, --version and --help can be "
+                 "given");
         return ERROR_INVALID;
     }
     arguments->action = action;
@@ -103,6 +108,9 @@ static int take_option(struct arguments *arguments, int option)
         return set_action(arguments, ACTION_PRINT_CONFIG);
     case OPTION_CONTROL:
         arguments->command = optarg;
+        return set_action(arguments, ACTION_CONTROL);
+    case OPTION_HEALTH:
+        arguments->command = "health";
         return set_action(arguments, ACTION_CONTROL);
     case OPTION_VERSION:
         return set_action(arguments, ACTION_VERSION);

@@ -346,6 +346,15 @@ static int open_metrics(struct boot *boot)
     return 0;
 }
 
+static int open_facts(struct boot *boot)
+{
+    int error = upstream_facts_open(&boot->facts, &boot->facts_descriptor);
+    if (error != 0) {
+        complain("the memory for facts of the upstreams cannot be had: %s", error_text(error));
+    }
+    return error;
+}
+
 static int open_cache(struct boot *boot)
 {
     size_t size = (size_t)boot->config->cache.size;
@@ -382,8 +391,8 @@ static int resolve_identity(struct boot *boot)
 
 int boot_open(struct boot *boot)
 {
-    int (*const steps[])(struct boot *) = {resolve_identity, open_log, open_metrics, open_cache,
-                                           sockets_open};
+    int (*const steps[])(struct boot *) = {resolve_identity, open_log,   open_metrics,
+                                           open_facts,       open_cache, sockets_open};
     for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
         int error = steps[i](boot);
         if (error != 0) {
@@ -400,6 +409,9 @@ void boot_close(struct boot *boot)
     sockets_close(boot);
     if (boot->cache.head != NULL) {
         cache_close(&boot->cache);
+    }
+    if (boot->facts != NULL) {
+        upstream_facts_close(boot->facts, boot->facts_descriptor);
     }
     if (boot->metrics != NULL) {
         metrics_close(boot->metrics, boot->metrics_descriptor);

@@ -130,6 +130,32 @@ static uint32_t flush(struct boot *boot, const char *what, struct text *text)
     return 0;
 }
 
+/* Whether some server of the group that is asked where nothing else is said may be asked for more than in
+ * vain. */
+static bool has_server(const struct boot *boot)
+{
+    const struct config *config = boot->config;
+    for (size_t i = 0; i < boot->upstreams_used; i++) {
+        if (config->upstreams[i].group == config->rest && !upstream_facts_is_down(boot->facts, i)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint32_t tell_health(const struct boot *boot, struct text *text)
+{
+    if (!boot->serves) {
+        say(text, "not ready: no engine serves\n");
+    } else if (!has_server(boot)) {
+        say(text, "not ready: every upstream is down\n");
+    } else {
+        say(text, "ready\n");
+        return 0;
+    }
+    return 1;
+}
+
 static uint32_t answer(struct control *control, const char *command, struct text *text)
 {
     static const char flush_of[] = "flush ";
@@ -139,13 +165,16 @@ static uint32_t answer(struct control *control, const char *command, struct text
         metrics_text(control->boot->metrics, &text->sink);
         return 0;
     }
+    if (strcmp(command, "health") == 0) {
+        return tell_health(control->boot, text);
+    }
     if (strcmp(command, "flush") == 0) {
         return flush(control->boot, "", text);
     }
     if (strncmp(command, flush_of, size) == 0 && command[size] != '\0') {
         return flush(control->boot, command + size, text);
     }
-    say(text, "unknown command; known are: status, flush, flush NAME, flush NAME below\n");
+    say(text, "unknown command; known are: status, health, flush, flush NAME, flush NAME below\n");
     return 2;
 }
 

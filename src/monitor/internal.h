@@ -21,6 +21,8 @@
 
 #include "keep/keep.h"
 
+#include "upstream/upstream.h"
+
 #include "config/config.h"
 
 #include "engine/engine.h"
@@ -113,6 +115,9 @@ struct boot {
     size_t socket_count;
     struct metrics *metrics;
     int metrics_descriptor;
+    struct upstream_facts *facts; /* NULL before they are opened */
+    int facts_descriptor;
+    bool serves;           /* an engine runs, and is not told to end */
     struct local *local;   /* NULL before it is built */
     struct cache cache;    /* with a head of NULL where nothing is kept */
     struct keeper *keeper; /* NULL without a file for the cache */

@@ -75,6 +75,7 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
     letter[size] = '\0';
     if (letter[0] == ENGINE_READY) {
         supervisor->was_ready = true;
+        supervisor->boot->serves = !supervisor->stopping;
         memory_forget_code(); /* all that is left to do is to wait for a signal */
     } else if (letter[0] == ENGINE_FAILED) {
         memcpy(supervisor->reason, letter + 1, (size_t)size);
@@ -113,6 +114,7 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
         .sockets = boot->sockets,
         .socket_count = boot->socket_count,
         .metrics = boot->metrics,
+        .facts = boot->facts,
         .local = boot->local,
         .cache = {boot->cache.head, boot->cache.descriptor, (uint32_t)getpid()},
         .authorities = boot->authorities,
@@ -229,6 +231,7 @@ static void on_engine_gone(struct supervisor *supervisor, int status)
         on_letter(&supervisor->channel, EVENT_READ); /* its last words */
     }
     close_channel(supervisor);
+    supervisor->boot->serves = false;
     if (supervisor->boot->cache.head != NULL) {
         cache_mend(&supervisor->boot->cache, (uint32_t)supervisor->engine);
     }
@@ -295,6 +298,7 @@ static void stop(struct supervisor *supervisor, int number)
         return;
     }
     supervisor->stopping = true;
+    supervisor->boot->serves = false;
     event_timer_clear(&supervisor->restart);
     if (log_begin(journal(supervisor), LOG_INFO, "stop")) {
         log_text(journal(supervisor), "signal", number == SIGINT ? "INT" : "TERM");
