@@ -119,11 +119,6 @@ struct upstream_fact *upstream_facts_of(struct upstream_facts *facts, size_t pag
     return &facts->server[page];
 }
 
-size_t upstream_facts_memory(void)
-{
-    return sizeof(struct upstream_facts);
-}
-
 int upstream_facts_open(struct upstream_facts **out, int *descriptor)
 {
     void *memory;

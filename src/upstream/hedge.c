@@ -1,8 +1,9 @@
 /*
  * A question whose server is slower than it usually is, is asked once more beside, on a link that is open
  * already: at another server of the pool, else on another link of the same one. Whichever answer comes first
- * serves; the question's own timers do not notice. And a question that waits for a connection longer than
- * connections take looks for others (RFC 8305, 5: the connection attempt delay). Called by pool.c.
+ * serves; the question's own timers do not notice. And a
+ * question that waits for a connection longer than connections take looks for others (RFC 8305, 5: the
+ * connection attempt delay). Called by pool.c.
  *
  * Copies are paid from a budget of the pool, a twentieth for each question, so that servers which are slow
  * because they are busy are not asked twice by everybody.

@@ -125,6 +125,7 @@ struct upstream_server {
     struct upstream_latency latency;
     struct upstream_probe probe;
     uint64_t looked_at;  /* when a question was to find out about it */
+    uint64_t shared_at;  /* when its latency was told the other workers */
     uint64_t label_hash; /* of the policy `hash` */
     int turns;           /* of the policy `round-robin`: what it has gained */
     size_t index;
@@ -299,6 +300,11 @@ void upstream_probe_opened(struct upstream_server *server, struct upstream_link 
 /* One of the servers in the set, which is not empty. */
 struct upstream_server *upstream_policy_pick(struct upstream_pool *pool, uint32_t set,
                                              const struct upstream_ask *ask, uint64_t now);
+
+/* Whether a link to it is kept ready while questions come: where the fastest is asked, to that and the
+ * second.
+ */
+bool upstream_policy_keeps(struct upstream_server *server);
 
 /* ---- hedge.c ---- */
 

@@ -61,7 +61,7 @@ static void replace(struct upstream_link *link, enum metrics_upstream_meter reas
     struct upstream_server *server = link->server;
     struct event_loop *loop = server->pool->around.loop;
     uint64_t due = upstream_server_connect_at(server, UPSTREAM_RETRY_WITH_TRAFFIC);
-    if (!is_warm(server->pool)) {
+    if (!is_warm(server->pool) || !upstream_policy_keeps(server)) {
         upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_UNUSED);
     } else if (server->open_count > 1 || server->idle_limit < REFRESHED_LEAST) {
         upstream_link_retire(link, reason);

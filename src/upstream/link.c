@@ -17,6 +17,9 @@ enum { SILENCE_ATTEMPTS = 4 };
 /* Messages in a row that belong to no question, after which the link is given up. */
 enum { STRAYS_MOST = 16 };
 
+/* What is found out about latency is told the other workers so often, and not with each answer. */
+#define SHARE_DISTANCE (100 * CLOCK_MILLISECOND)
+
 /* ---- ids ---- */
 
 static void fill_slots(struct upstream_link *link)
@@ -255,7 +258,10 @@ static void note_latency(struct upstream_server *server, uint64_t taken)
 {
     uint64_t now = event_now(server->pool->around.loop);
     upstream_latency_note(&server->latency, now, taken);
-    upstream_fact_set_latency(server->fact, server->latency.mean, now);
+    if (now >= server->shared_at + SHARE_DISTANCE) {
+        server->shared_at = now;
+        upstream_fact_set_latency(server->fact, server->latency.mean, now);
+    }
 }
 
 static void on_late_answer(struct upstream_link *link, struct upstream_slot *slot)

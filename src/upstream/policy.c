@@ -10,7 +10,7 @@
 #include "upstream/internal.h"
 
 /* With the fastest server leading, one of the others gets a question now and then, over a link that is open
- * already: with a chance of 3 in 100, and when none has answered it for so long. Between two such questions
+ * by then: with a chance of 3 in 100, and when none has answered it for so long. Between two such questions
  * come at least so many others: together that is a fiftieth. */
 enum { LOOK_DISTANCE = 16, LOOK_PERCENT = 3, LOOK_JITTER_PERCENT = 25 };
 
@@ -141,6 +141,13 @@ static struct upstream_server *find_quickest(struct upstream_pool *pool, uint32_
     return best;
 }
 
+/* The fastest but for the leader, whatever its state. */
+static struct upstream_server *find_second(struct upstream_pool *pool)
+{
+    uint32_t all = (uint32_t)((UINT64_C(1) << pool->server_count) - 1);
+    return find_quickest(pool, all & ~(UINT32_C(1) << pool->race.leader));
+}
+
 static bool is_clearly_faster(uint64_t mean, uint64_t than, unsigned percent)
 {
     return mean + LEAD_LEAST < than && mean / 100 * percent < than;
@@ -166,14 +173,26 @@ static uint64_t looked_at(const struct upstream_server *server)
     return measured_at > server->looked_at ? measured_at : server->looked_at;
 }
 
-/* Of the others, the one that was not looked at for the longest. */
-static struct upstream_server *find_forgotten(struct upstream_pool *pool, uint32_t set)
+/* How long nothing was heard of it. Those behind the second have half the haste. */
+static uint64_t unheard_for(struct upstream_pool *pool, const struct upstream_server *server, uint64_t now)
+{
+    if (looked_at(server) == 0) {
+        return UINT64_MAX;
+    }
+    uint64_t span = now - looked_at(server);
+    return server == find_second(pool) ? span : span / 2;
+}
+
+/* Of the others, the one to look at next. */
+static struct upstream_server *find_forgotten(struct upstream_pool *pool, uint32_t set, uint64_t now)
 {
     struct upstream_server *found = NULL;
+    uint64_t longest = 0;
     for (size_t i = 0; i < pool->server_count; i++) {
-        if (is_in(set, i) && i != pool->race.leader &&
-            (found == NULL || looked_at(&pool->server[i]) < looked_at(found))) {
+        uint64_t span = unheard_for(pool, &pool->server[i], now);
+        if (is_in(set, i) && i != pool->race.leader && (found == NULL || span > longest)) {
             found = &pool->server[i];
+            longest = span;
         }
     }
     return found;
@@ -182,19 +201,20 @@ static struct upstream_server *find_forgotten(struct upstream_pool *pool, uint32
 static bool is_due(struct upstream_pool *pool, const struct upstream_server *server, uint64_t now)
 {
     struct upstream_race *race = &pool->race;
-    if (looked_at(server) == 0) {
+    uint64_t span = unheard_for(pool, server, now);
+    if (span == UINT64_MAX) {
         return true;
     }
     if (++race->since < LOOK_DISTANCE) {
         return false;
     }
-    return now - looked_at(server) >= race->patience || random_below(pool->around.random, 100) < LOOK_PERCENT;
+    return span >= race->patience || random_below(pool->around.random, 100) < LOOK_PERCENT;
 }
 
 /* The server that this question is to find out about, or NULL. */
 static struct upstream_server *find_unsure(struct upstream_pool *pool, uint32_t set, uint64_t now)
 {
-    struct upstream_server *server = find_forgotten(pool, set);
+    struct upstream_server *server = find_forgotten(pool, set, now);
     if (server == NULL || !is_due(pool, server, now)) {
         return NULL;
     }
@@ -241,4 +261,11 @@ struct upstream_server *upstream_policy_pick(struct upstream_pool *pool, uint32_
         break;
     }
     return first_of(pool, set);
+}
+
+bool upstream_policy_keeps(struct upstream_server *server)
+{
+    struct upstream_pool *pool = server->pool;
+    return pool->options.policy != UPSTREAM_FASTEST || pool->server_count <= 2 ||
+           server->index == pool->race.leader || server == find_second(pool);
 }

@@ -431,12 +431,14 @@ void upstream_pool_network_changed(struct upstream_pool *pool)
 
 void upstream_pool_close(struct upstream_pool *pool)
 {
+    for (size_t i = 0; i < pool->server_count; i++) {
+        upstream_probe_end(&pool->server[i]);
+    }
     assert(list_empty(&pool->waiting));
     for (size_t i = 0; i < pool->server_count; i++) {
         struct upstream_server *server = &pool->server[i];
         assert(list_empty(&server->waiting));
         event_timer_clear(&server->retry);
-        upstream_probe_end(server);
         event_after_remove(&server->room);
         event_after_remove(&server->growth);
         close_links(server);

@@ -75,7 +75,6 @@ struct upstream_facts;
  * ERROR_DESCRIPTORS. */
 int upstream_facts_open(struct upstream_facts **out, int *descriptor);
 void upstream_facts_close(struct upstream_facts *facts, int descriptor);
-size_t upstream_facts_memory(void);
 
 /* Whether the server of this page was found to fail and has not been reached since. */
 bool upstream_facts_is_down(const struct upstream_facts *facts, size_t page);

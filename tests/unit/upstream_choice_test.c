@@ -171,3 +171,26 @@ void a_question_that_lost_time_prefers_an_open_link(void **state)
     pool->server[0].connecting = NULL;
     list_remove(&open.node);
 }
+
+/* Shows: F01 */
+void what_another_worker_found_out_counts(void **state)
+{
+    (void)state;
+    open_pool_of(2);
+    struct upstream_ask question = {.pool = pool};
+    uint64_t now = event_now(loop);
+    upstream_fact_turn(pool->server[0].fact, UPSTREAM_DOWN, now - 5 * CLOCK_SECOND);
+    assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]); /* that was long ago */
+    upstream_fact_turn(pool->server[0].fact, UPSTREAM_DOWN, now);
+    assert_ptr_equal(upstream_choose(pool, &question), &pool->server[1]);
+    pool->server[1].failing = true;
+    assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]); /* better than none */
+    pool->server[1].last_attempt_at = now - CLOCK_SECOND;
+    upstream_fact_turn(pool->server[1].fact, UPSTREAM_UP, now - 2 * CLOCK_SECOND);
+    upstream_server_hear(&pool->server[1]);
+    assert_true(pool->server[1].failing); /* it was up before it failed here */
+    upstream_fact_turn(pool->server[1].fact, UPSTREAM_UP, now);
+    upstream_server_hear(&pool->server[1]);
+    assert_false(pool->server[1].failing);
+    assert_ptr_equal(upstream_choose(pool, &question), &pool->server[1]);
+}

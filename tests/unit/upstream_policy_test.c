@@ -211,6 +211,27 @@ void the_fastest_is_asked_and_changes_are_noticed(void **state)
     }
 }
 
+/* Whoever is neither the fastest nor the second is looked at more rarely, and no link to it is kept. */
+void the_third_is_looked_at_more_rarely(void **state)
+{
+    (void)state;
+    struct instance *instance = instance_new(UPSTREAM_FASTEST);
+    static const uint64_t taken[SERVERS] = {30 * CLOCK_MILLISECOND, 10 * CLOCK_MILLISECOND,
+                                            20 * CLOCK_MILLISECOND};
+    for (uint64_t now = CLOCK_SECOND; now < 1200 * CLOCK_SECOND; now += CLOCK_SECOND) {
+        size_t i = pick(instance, ALL_OF_THREE, "a", now);
+        upstream_latency_note(&instance->pool.server[i].latency, now, taken[i]);
+    }
+    assert_in_range(instance->asked[0], 20, instance->asked[2] - 10);
+    assert_in_range(instance->asked[2], 40, 120);
+    assert_true(upstream_policy_keeps(&instance->pool.server[1]));
+    assert_true(upstream_policy_keeps(&instance->pool.server[2]));
+    assert_false(upstream_policy_keeps(&instance->pool.server[0]));
+    instance->pool.options.policy = UPSTREAM_ORDERED;
+    assert_true(upstream_policy_keeps(&instance->pool.server[0]));
+    free(instance);
+}
+
 /* Servers that become slower the more they are asked invite everybody to move at the same time. */
 /* Shows: F11 */
 void ten_instances_do_not_move_in_step(void **state)

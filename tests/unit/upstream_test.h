@@ -100,6 +100,7 @@ void the_distance_of_connections_is_the_shorter_one(void **state);
 void refused_connections_keep_their_distance(void **state);
 void the_order_of_the_configuration_decides(void **state);
 void a_question_that_lost_time_prefers_an_open_link(void **state);
+void what_another_worker_found_out_counts(void **state);
 
 /* ---- upstream_policy_test.c ---- */
 
@@ -111,6 +112,7 @@ void turns_go_by_weight(void **state);
 void chance_goes_by_weight(void **state);
 void names_go_by_weight_and_only_lost_ones_move(void **state);
 void the_fastest_is_asked_and_changes_are_noticed(void **state);
+void the_third_is_looked_at_more_rarely(void **state);
 void ten_instances_do_not_move_in_step(void **state);
 
 /* ---- upstream_facts_test.c ---- */
