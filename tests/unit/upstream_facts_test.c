@@ -107,3 +107,63 @@ void workers_share_the_news(void **state)
     assert_int_equal(upstream_fact_health(upstream_facts_of(facts, 1), &since), UPSTREAM_UP);
     assert_int_equal(all_news % 2, 0); /* from unknown to up again: as many of the one as of the other */
 }
+
+/* ---- with a server ---- */
+
+/* An answer that nobody waits for any more still tells how fast its server is. */
+void a_late_answer_is_measured(void **state)
+{
+    (void)state;
+    open_pool_of(1);
+    struct upstream_server *server = &pool->server[0];
+    ask(&asked[0], 5 * CLOCK_SECOND);
+    TURN_UNTIL(servers[0].heard_count == 1);
+    turn_for(20 * CLOCK_MILLISECOND);
+    forget_many(1);
+    assert_int_equal(server->latency.counted, 0);
+    turn_for(40 * CLOCK_MILLISECOND);
+    server_answer(&servers[0].heard[0], 0);
+    TURN_UNTIL(meter(0, METRICS_UPSTREAM_LATE) == 1);
+    assert_int_equal(server->latency.counted, 1);
+    assert_true(upstream_latency_late(&server->latency) >= 60 * CLOCK_MILLISECOND);
+}
+
+static void answer_one(void)
+{
+    size_t before = servers[0].heard_count;
+    ask(&asked[0], 5 * CLOCK_SECOND);
+    TURN_UNTIL(servers[0].heard_count == before + 1);
+    server_answer(&servers[0].heard[before], 0);
+    TURN_UNTIL(asked[0].done == 1);
+}
+
+/* What is known is told the others, and begun with. */
+void a_worker_tells_and_takes(void **state)
+{
+    (void)state;
+    open_pool_of(1);
+    struct upstream_server *server = &pool->server[0];
+    uint64_t moment;
+    upstream_fact_set_idle_limit(server->fact, 3 * CLOCK_SECOND);
+    answer_one();
+    assert_int_equal(server->idle_limit, 3 * CLOCK_SECOND);
+    assert_int_equal(upstream_fact_health(server->fact, &moment), UPSTREAM_UP);
+    upstream_fact_latency(server->fact, &moment);
+    assert_true(moment > 0);
+}
+
+/* Another worker finds it down while it answers here: for a moment that stands, and then it is up again. */
+void an_answer_contradicts(void **state)
+{
+    (void)state;
+    open_pool_of(1);
+    struct upstream_server *server = &pool->server[0];
+    uint64_t since, now = event_now(loop);
+    answer_one();
+    upstream_fact_turn(server->fact, UPSTREAM_DOWN, now);
+    answer_one();
+    assert_int_equal(upstream_fact_health(server->fact, &since), UPSTREAM_DOWN);
+    upstream_fact_turn(server->fact, UPSTREAM_DOWN, now - UPSTREAM_LOG_DISTANCE);
+    answer_one();
+    assert_int_equal(upstream_fact_health(server->fact, &since), UPSTREAM_UP);
+}

@@ -273,6 +273,9 @@ int main(void)
         FACTS_TEST(numbers_come_back),
         FACTS_TEST(a_failure_is_told_rarely),
         FACTS_TEST(workers_share_the_news),
+        TEST(a_late_answer_is_measured),
+        TEST(a_worker_tells_and_takes),
+        TEST(an_answer_contradicts),
     };
     return cmocka_run_group_tests_name("upstream", tests, NULL, NULL);
 }

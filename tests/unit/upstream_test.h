@@ -123,5 +123,8 @@ void a_turn_is_news_once(void **state);
 void numbers_come_back(void **state);
 void a_failure_is_told_rarely(void **state);
 void workers_share_the_news(void **state);
+void a_late_answer_is_measured(void **state);
+void a_worker_tells_and_takes(void **state);
+void an_answer_contradicts(void **state);
 
 #endif
