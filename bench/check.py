@@ -15,10 +15,14 @@ import certificates
 PROGRAMS = pathlib.Path(sys.argv[1])
 
 
-def free_port(kind):
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port():
+    """One that is free over UDP and over TCP: the echo server takes both."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket(socket.AF_INET) as tcp:
+            udp.bind(("127.0.0.1", 0))
+            with contextlib.suppress(OSError):
+                tcp.bind(udp.getsockname())
+                return udp.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -48,7 +52,7 @@ def expect_right(what, seen):
 
 
 def check_echo():
-    port = free_port(socket.SOCK_DGRAM)
+    port = free_port()
     with running("echo", port=port) as process:
         seen = load("--port", port, "--echo", "--process", process.pid)
         expect_right("the echo server's answers are right", seen)
@@ -74,8 +78,8 @@ def check_names(port):
 
 
 def check_relay(directory, **server_options):
-    server_port = free_port(socket.SOCK_STREAM)
-    port = free_port(socket.SOCK_DGRAM)
+    server_port = free_port()
+    port = free_port()
     counters = directory / "counters"
     with running("server", port=server_port, certificate=directory / "server.pem", key=directory / "server.key",
                  counters=counters, **server_options):
