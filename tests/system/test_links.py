@@ -118,8 +118,9 @@ def test_deadline_is_the_clients(dnseal, a):
 
 def test_timeouts_are_configured(dnseal, a, b):
     """Shows: pain 12"""
+    program = dnseal(a, b, limits={"query_timeout": "3s"}, upstream={"attempt_timeout": "2s"}, workers=1)
+    assert program.query_udp("warm.test").rcode == 0 and a.count("warm.test") == 1
     a.script = scripts.silent
-    program = dnseal(a, b, limits={"query_timeout": "3s"}, upstream={"attempt_timeout": "2s"})
     started = time.monotonic()
     assert program.query_udp("x.test").rcode == 0
     assert 1.9 <= time.monotonic() - started <= scaled(2.5)
