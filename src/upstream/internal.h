@@ -140,7 +140,7 @@ struct upstream_server {
     bool handshake_failing; /* it was TLS that failed, not TCP */
     bool suspect;           /* its last link was given up for silence, and no other has opened since */
     unsigned fruitless;     /* links in a row without an answer */
-    const char *reason; /* static word for the last failure, NULL before one */
+    const char *reason;     /* static word for the last failure, NULL before one */
     uint64_t last_attempt_at, retry_at, backoff;
     uint64_t undated_logged_at; /* 0 before */
     uint64_t handshakes_until;  /* the moment up to which the budget of handshakes is spent */
