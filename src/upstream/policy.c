@@ -49,6 +49,7 @@ static struct upstream_server *pick_in_turn(struct upstream_pool *pool, uint32_t
             best = best == NULL || server->turns > best->turns ? server : best;
         }
     }
+    assert(best != NULL); /* the set is never empty */
     best->turns -= total;
     return best;
 }
