@@ -13,8 +13,8 @@ enum { RANK_BEST, RANK_CLOSED, RANK_TRIED, RANK_STALLED, RANK_UNFIT };
 static bool is_out_at(const struct upstream_ask *ask, const struct upstream_server *server)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        const struct upstream_link *link = ask->attempt[i].link;
-        if (link != NULL && link->server == server && link->state == UPSTREAM_LINK_OPEN) {
+        const struct upstream_attempt *attempt = &ask->attempt[i];
+        if (attempt->server == server && attempt->link->state == UPSTREAM_LINK_OPEN) {
             return true;
         }
     }

@@ -43,7 +43,7 @@ static uint64_t patience_with(const struct upstream_server *server)
 static struct upstream_link *link_out(const struct upstream_ask *ask)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        if (ask->attempt[i].link != NULL) {
+        if (ask->attempt[i].server != NULL) {
             return ask->attempt[i].link;
         }
     }
@@ -140,10 +140,10 @@ void upstream_hedge_begin(struct upstream_ask *ask, bool pays)
     event_timer_init(&ask->hedge, on_late);
 }
 
-void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_link *link)
+void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_server *server)
 {
     if (ask->pool->options.hedge && ask->sends == 1) {
-        set_timer(ask, patience_with(link->server));
+        set_timer(ask, patience_with(server));
     } else {
         event_timer_clear(&ask->hedge);
     }

@@ -312,7 +312,7 @@ bool upstream_policy_keeps(struct upstream_server *server);
 void upstream_hedge_begin(struct upstream_ask *ask, bool pays);
 
 /* It went out, and not as a copy. */
-void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_link *link);
+void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_server *server);
 
 /* It waits before a server. */
 void upstream_hedge_waits(struct upstream_ask *ask, const struct upstream_server *server);
@@ -365,8 +365,8 @@ void upstream_place(struct upstream_ask *ask);
 /* Places every question that the pool keeps. */
 void upstream_place_waiting(struct upstream_pool *pool);
 
-/* Sends on the link; false when it takes no more. */
-bool upstream_send(struct upstream_ask *ask, struct upstream_link *link);
+/* Sends to the server; false when it has no room now. */
+bool upstream_send(struct upstream_ask *ask, struct upstream_server *server);
 
 /* The same for a copy: the time of the try that is out goes on. */
 bool upstream_send_copy(struct upstream_ask *ask, struct upstream_link *link);

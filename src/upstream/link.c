@@ -81,7 +81,7 @@ static void attempt_end(struct upstream_attempt *attempt)
 {
     list_remove(&attempt->node);
     attempt->link->in_flight--;
-    attempt->link = NULL;
+    attempt->server = NULL;
 }
 
 static void close_if_done(struct upstream_link *link)
@@ -120,6 +120,7 @@ bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
     }
     list_remove(&attempt->node); /* it may still be among the lost ones of another link */
     attempt->ask = ask;
+    attempt->server = link->server;
     attempt->link = link;
     attempt->slot = number;
     attempt->sent_at = event_now(link->server->pool->around.loop);
@@ -157,7 +158,7 @@ static void link_lost(struct upstream_link *link, const char *reason)
     list_move_all(&lost, &link->attempts);
     for (struct list *node = lost.next; node != &lost; node = node->next) {
         struct upstream_attempt *attempt = container_of(node, struct upstream_attempt, node);
-        attempt->link = NULL;
+        attempt->server = NULL;
         if (link->answered_at >= attempt->sent_at && attempt->ask->tries[server->index] > 1) {
             attempt->ask->tries[server->index]--;
         }
@@ -384,7 +385,7 @@ static void give_up_oldest(struct upstream_server *server)
     struct list *node;
     while ((node = list_take_first(&link->attempts)) != NULL) {
         upstream_count(server, METRICS_UPSTREAM_CLOSED);
-        container_of(node, struct upstream_attempt, node)->link = NULL;
+        container_of(node, struct upstream_attempt, node)->server = NULL;
     }
     link->in_flight = 0;
     upstream_link_free(link);

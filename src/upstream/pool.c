@@ -20,8 +20,8 @@ static void detach(struct upstream_ask *ask, enum metrics_upstream_meter outcome
     upstream_hedge_settle(ask, false);
     list_remove(&ask->waiting);
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        if (ask->attempt[i].link != NULL) {
-            upstream_count(ask->attempt[i].link->server, outcome);
+        if (ask->attempt[i].server != NULL) {
+            upstream_count(ask->attempt[i].server, outcome);
             upstream_attempt_abandon(&ask->attempt[i]);
         }
         list_remove(&ask->attempt[i].node); /* off a link that was lost, but not looked at yet */
@@ -72,7 +72,7 @@ static void finish_without_answer(struct upstream_ask *ask)
 static struct upstream_attempt *unused_attempt(struct upstream_ask *ask)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        if (ask->attempt[i].link == NULL) {
+        if (ask->attempt[i].server == NULL) {
             return &ask->attempt[i];
         }
     }
@@ -82,7 +82,7 @@ static struct upstream_attempt *unused_attempt(struct upstream_ask *ask)
 static bool is_out(const struct upstream_ask *ask)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        if (ask->attempt[i].link != NULL) {
+        if (ask->attempt[i].server != NULL) {
             return true;
         }
     }
@@ -126,13 +126,14 @@ bool upstream_send_copy(struct upstream_ask *ask, struct upstream_link *link)
     return send_on(ask, link, true);
 }
 
-bool upstream_send(struct upstream_ask *ask, struct upstream_link *link)
+bool upstream_send(struct upstream_ask *ask, struct upstream_server *server)
 {
-    if (!send_on(ask, link, false)) {
+    struct upstream_link *link = upstream_server_pick(server);
+    if (link == NULL || !send_on(ask, link, false)) {
         return false;
     }
     set_timer(ask);
-    upstream_hedge_sent(ask, link);
+    upstream_hedge_sent(ask, server);
     return true;
 }
 
@@ -174,8 +175,7 @@ void upstream_place(struct upstream_ask *ask)
         }
         return;
     }
-    struct upstream_link *link = list_empty(&server->waiting) ? upstream_server_pick(server) : NULL;
-    if (link == NULL || !upstream_send(ask, link)) {
+    if (!list_empty(&server->waiting) || !upstream_send(ask, server)) {
         wait_at(ask, server);
         upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
         upstream_hedge_waits(ask, server);
@@ -198,8 +198,8 @@ void upstream_place_waiting(struct upstream_pool *pool)
 static void blame_for_silence(struct upstream_ask *ask)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
-        if (ask->attempt[i].link != NULL) {
-            upstream_blame(ask, ask->attempt[i].link->server, "timeout");
+        if (ask->attempt[i].server != NULL) {
+            upstream_blame(ask, ask->attempt[i].server, "timeout");
         }
     }
 }
@@ -241,8 +241,8 @@ void upstream_attempt_lost(struct upstream_attempt *attempt, struct upstream_ser
 void upstream_attempt_malformed(struct upstream_attempt *attempt)
 {
     struct upstream_ask *ask = attempt->ask;
-    upstream_count(attempt->link->server, METRICS_UPSTREAM_MALFORMED);
-    upstream_blame(ask, attempt->link->server, "malformed");
+    upstream_count(attempt->server, METRICS_UPSTREAM_MALFORMED);
+    upstream_blame(ask, attempt->server, "malformed");
     ask->malformed = true;
     upstream_attempt_abandon(attempt);
     if (!is_out(ask)) {
@@ -306,7 +306,7 @@ static void begin(struct upstream_pool *pool, struct upstream_ask *ask)
     memset(ask->tries, 0, pool->server_count);
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         ask->attempt[i].ask = ask;
-        ask->attempt[i].link = NULL;
+        ask->attempt[i].server = NULL;
         list_init(&ask->attempt[i].node);
     }
     list_init(&ask->waiting);

@@ -394,13 +394,9 @@ struct upstream_link *upstream_server_pick(struct upstream_server *server)
 void upstream_server_send_waiting(struct upstream_server *server)
 {
     while (!list_empty(&server->waiting)) {
-        struct upstream_link *link = upstream_server_pick(server);
-        if (link == NULL) {
-            return;
-        }
         struct list *node = server->waiting.next;
         list_remove(node);
-        if (!upstream_send(container_of(node, struct upstream_ask, waiting), link)) {
+        if (!upstream_send(container_of(node, struct upstream_ask, waiting), server)) {
             list_prepend(&server->waiting, node);
             return;
         }

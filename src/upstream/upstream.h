@@ -121,11 +121,12 @@ struct upstream_result {
     int failure_extended; /* its extended error code, or DNS_EXTENDED_NONE */
 };
 
-/* A question on one link. */
+/* A question at one server. */
 struct upstream_attempt {
     struct upstream_ask *ask;
-    struct upstream_link *link; /* NULL while unused */
-    struct list node;           /* in the link's list, oldest first */
+    struct upstream_server *server; /* NULL while unused */
+    struct upstream_link *link;     /* that carries it */
+    struct list node;               /* in the link's list, oldest first */
     uint64_t sent_at;
     uint16_t slot;
     bool is_copy;

@@ -159,7 +159,8 @@ void a_question_that_lost_time_prefers_an_open_link(void **state)
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]);
     question.retried = true;
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[1]);
-    question.attempt[2].link = &open; /* out there already */
+    question.attempt[2] =
+        (struct upstream_attempt){.server = &pool->server[1], .link = &open}; /* out there */
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]);
     slow.started_at -= usual.attempt_timeout; /* stalled: the last resort */
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[2]);
