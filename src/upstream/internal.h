@@ -7,7 +7,7 @@
  * (slots, ids, one stream), keep.c (how long a link is kept, and when its path is dead), server.c
  * (connecting, back-off, health), probe.c (looking at a server that is down), policy.c and choose.c (which
  * server next), hedge.c (once more beside), silence.c (links that say nothing),
- * pool.c (a question's way).
+ * pool.c (a question's way), life.c (how a pool comes up and goes down).
  */
 #ifndef UPSTREAM_INTERNAL_H
 #define UPSTREAM_INTERNAL_H
