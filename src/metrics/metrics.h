@@ -101,6 +101,7 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX 
     X(MALFORMED, UPSTREAM_QUERIES, "outcome=\"malformed\"")                 \
     X(MISMATCH, UPSTREAM_QUERIES, "outcome=\"mismatch\"")                   \
     X(LATE, UPSTREAM_QUERIES, "outcome=\"late\"")                           \
+    X(TRUNCATED, UPSTREAM_QUERIES, "outcome=\"truncated\"")                 \
     X(TIMEOUT, UPSTREAM_QUERIES, "outcome=\"timeout\"")                     \
     X(CLOSED, UPSTREAM_QUERIES, "outcome=\"closed\"")                       \
     X(SUPERSEDED, UPSTREAM_QUERIES, "outcome=\"superseded\"")               \

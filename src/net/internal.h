@@ -10,6 +10,9 @@ int net_socket(int family, int type, int *descriptor);
 /* The same, bound. */
 int net_socket_bound(const struct address *local, int type, bool share, int *descriptor);
 
+/* Path MTU discovery of a UDP socket: see net_udp_bind. */
+int net_udp_limit_path(int descriptor, int family);
+
 /* Sets an option that has an int for its value. */
 int net_set_option(int descriptor, int level, int option, int value);
 

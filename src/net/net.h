@@ -57,6 +57,19 @@ void net_udp_push(struct net_udp_batch *batch, int descriptor, const struct net_
  * dropped; the number of dropped ones is returned. */
 size_t net_udp_flush(struct net_udp_batch *batch, int descriptor);
 
+/* ---- datagrams to one server (datagram.c) ---- */
+
+/* A UDP socket that is bound to the port and hears the server alone. Path MTU discovery as above.
+ * ERROR_ADDRESS_IN_USE, ERROR_UNREACHABLE, ERROR_DESCRIPTORS, ... */
+int net_datagram_open(const struct address *remote, uint16_t port, int *descriptor);
+
+/* ERROR_REFUSED (an ICMP message about an earlier datagram), ERROR_UNREACHABLE, ERROR_AGAIN, ... */
+int net_datagram_send(int descriptor, struct span datagram);
+
+/* Size of the next datagram of the server; what is longer than `size` is cut. ERROR_AGAIN when none waits,
+ * ERROR_REFUSED (an ICMP message), ... */
+int net_datagram_receive(int descriptor, const struct address *remote, uint8_t *out, size_t size);
+
 /* ---- streams (tcp.c) ---- */
 
 /* A listening TCP socket, with the same meaning of share. What the kernel buffers for each connection that is

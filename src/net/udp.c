@@ -41,7 +41,7 @@ struct net_udp_batch {
 
 /* ---- binding ---- */
 
-static int path_mtu_option(int descriptor, int family)
+int net_udp_limit_path(int descriptor, int family)
 {
     /* Neither fragments of ours nor a path MTU that somebody forged (RFC 9715 section 3.1). */
     int failed = family == AF_INET6
@@ -64,7 +64,7 @@ static int no_error_queue_option(int descriptor, int family)
 
 static int set_options(int descriptor, const struct address *local)
 {
-    int failed = path_mtu_option(descriptor, local->family);
+    int failed = net_udp_limit_path(descriptor, local->family);
     if (!failed) {
         failed = no_error_queue_option(descriptor, local->family);
     }

@@ -198,14 +198,15 @@ static int write_signed(struct query *query, const struct query_passage *passage
 static int write_plain(struct query *query, const struct query_passage *passage)
 {
     const struct query_options *options = &query->hall->options;
+    struct upstream_form hop = upstream_pool_form(query->hall->around.pools[query->group]);
     struct dns_question_form form = {
         .question = passage->query.question,
         .rd = passage->query.rd,
         .cd = passage->query.cd,
         .dnssec_ok = passage->query.dnssec_ok,
         .client_subnet = options->strip_client_subnet ? (struct span){0} : passage->query.client_subnet,
-        .keepalive = true,
-        .padding_block = options->padding_block,
+        .keepalive = hop.keepalive,
+        .padding_block = hop.pads ? options->padding_block : 0,
     };
     query->ask.message = query->message;
     return dns_query_write(&form, query->message, sizeof query->message, &query->ask.message_size);

@@ -14,7 +14,7 @@ static const struct {
     {"unreachable", "no route to the server: check the network; it is tried again as queries come"},
     {"refused", "nothing listens at this address and port: check both"},
     {"connect_timeout",
-     "no answer to the connection: check the network and whether a firewall stops port 853"},
+     "no answer to the connection: check the network and whether a firewall stops this port"},
     {"handshake_timeout", "connected, but the server does not finish TLS: is it a DNS over TLS port?"},
     {"silent", "connected, but no answer comes: ask its operator; it is tried again as queries come"},
     {"mismatch", "it answers what nobody asked: ask its operator; it is tried again as queries come"},

@@ -9,12 +9,13 @@
 
 enum { RANK_BEST, RANK_CLOSED, RANK_TRIED, RANK_STALLED, RANK_UNFIT };
 
-/* Retired links have no say: nothing is expected of them. */
+/* Retired links have no say: nothing is expected of them. Nor have datagrams: each may be lost. */
 static bool is_out_at(const struct upstream_ask *ask, const struct upstream_server *server)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         const struct upstream_attempt *attempt = &ask->attempt[i];
-        if (attempt->server == server && attempt->link->state == UPSTREAM_LINK_OPEN) {
+        if (attempt->server == server && attempt->link != NULL &&
+            attempt->link->state == UPSTREAM_LINK_OPEN) {
             return true;
         }
     }
@@ -65,7 +66,7 @@ static int rank_of(const struct upstream_server *server, const struct upstream_a
         return RANK_TRIED;
     }
     bool waits = ask->retried || is_connecting_for(server, UPSTREAM_CONNECTION_DELAY);
-    return waits && list_empty(&server->open) ? RANK_CLOSED : RANK_BEST;
+    return waits && !upstream_server_has_way(server) ? RANK_CLOSED : RANK_BEST;
 }
 
 /* The one that the policy prefers among those of the best rank that suit. */
@@ -93,12 +94,12 @@ static bool suits_always(struct upstream_server *server)
 
 static bool has_room(struct upstream_server *server)
 {
-    return list_empty(&server->waiting) && upstream_server_pick(server) != NULL;
+    return list_empty(&server->waiting) && upstream_server_has_room(server);
 }
 
 static bool is_unconnected(struct upstream_server *server)
 {
-    return list_empty(&server->open) && server->connecting == NULL;
+    return !upstream_server_has_way(server) && server->connecting == NULL;
 }
 
 struct upstream_server *upstream_choose(struct upstream_pool *pool, const struct upstream_ask *ask)

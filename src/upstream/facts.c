@@ -19,7 +19,7 @@ enum { FACTS_VERSION = 1 };
 struct upstream_facts {
     uint32_t version;
     uint32_t size;
-    struct upstream_fact server[UPSTREAM_SERVERS_MAX];
+    struct upstream_fact server[UPSTREAM_SERVERS_MAX], half[UPSTREAM_SERVERS_MAX];
 };
 
 /* A word holds a moment above a number of so many bits. */
@@ -114,9 +114,9 @@ void upstream_fact_set_idle_limit(struct upstream_fact *fact, uint64_t limit)
 
 /* ---- the mapping ---- */
 
-struct upstream_fact *upstream_facts_of(struct upstream_facts *facts, size_t page)
+struct upstream_fact *upstream_facts_of(struct upstream_facts *facts, size_t page, bool of_half)
 {
-    return &facts->server[page];
+    return of_half ? &facts->half[page] : &facts->server[page];
 }
 
 int upstream_facts_open(struct upstream_facts **out, int *descriptor)

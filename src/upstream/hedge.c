@@ -1,9 +1,9 @@
 /*
- * A question whose server is slower than it usually is, is asked once more beside, on a link that is open
- * already: at another server of the pool, else on another link of the same one. Whichever answer comes first
- * serves; the question's own timers do not notice. And a
- * question that waits for a connection longer than connections take looks for others (RFC 8305, 5: the
- * connection attempt delay). Called by pool.c.
+ * A question whose server is slower than it usually is, is asked once more beside, over UDP or on a link that
+ * is open already: at another server of the pool, else on another link of the same one. Whichever answer
+ * comes first serves; the question's own timers do not notice. And a question that waits for a connection
+ * longer than connections take looks for others (RFC 8305, 5: the connection attempt delay). Called by
+ * pool.c.
  *
  * Copies are paid from a budget of the pool, a twentieth for each question, so that servers which are slow
  * because they are busy are not asked twice by everybody.
@@ -40,45 +40,53 @@ static uint64_t patience_with(const struct upstream_server *server)
     return patience > LATE_LEAST ? patience : LATE_LEAST;
 }
 
-static struct upstream_link *link_out(const struct upstream_ask *ask)
+static const struct upstream_attempt *attempt_out(const struct upstream_ask *ask)
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         if (ask->attempt[i].server != NULL) {
-            return ask->attempt[i].link;
+            return &ask->attempt[i];
         }
     }
     return NULL;
 }
 
-static struct upstream_link *another_link(const struct upstream_link *first)
+static struct upstream_link *another_link(const struct upstream_attempt *first)
 {
     struct upstream_server *server = first->server;
     for (struct list *node = server->open.next; node != &server->open; node = node->next) {
         struct upstream_link *link = container_of(node, struct upstream_link, node);
-        if (link != first && upstream_link_has_room(link)) {
+        if (link != first->link && upstream_link_has_room(link)) {
             return link;
         }
     }
     return NULL;
 }
 
+/* Whether a copy finds another way than the question. A second datagram to the same server is a try of its
+ * own, which the question makes later. */
+static bool is_elsewhere(const struct upstream_server *late, const struct upstream_server *other,
+                         const struct upstream_link *link)
+{
+    return link != NULL || (other != NULL && (other != late || !upstream_server_is_udp(late)));
+}
+
 static void ask_beside(struct upstream_ask *ask)
 {
     struct upstream_pool *pool = ask->pool;
-    struct upstream_link *first = link_out(ask);
+    const struct upstream_attempt *first = attempt_out(ask);
     if (first == NULL) {
         return;
     }
-    struct upstream_server *other = upstream_choose_open(pool, ask);
-    struct upstream_link *link = other != NULL ? upstream_server_pick(other) : another_link(first);
-    if (link == NULL) {
+    struct upstream_server *late = first->server, *other = upstream_choose_open(pool, ask);
+    struct upstream_link *link = other == NULL ? another_link(first) : NULL;
+    if (!is_elsewhere(late, other, link)) {
         return;
     }
     if (pool->hedge_budget < UPSTREAM_COPY_COSTS) {
-        upstream_count(first->server, METRICS_UPSTREAM_HEDGES_DENIED);
-    } else if (upstream_send_copy(ask, link)) {
+        upstream_count(late, METRICS_UPSTREAM_HEDGES_DENIED);
+    } else if (upstream_send_copy(ask, other != NULL ? other : late, link)) {
         pool->hedge_budget -= UPSTREAM_COPY_COSTS;
-        ask->late = first->server;
+        ask->late = late;
     }
 }
 
@@ -103,8 +111,8 @@ static void set_timer(struct upstream_ask *ask, uint64_t span)
 static void look_around(struct upstream_ask *ask)
 {
     struct upstream_pool *pool = ask->pool;
-    if (ask->waiting_at != NULL && !list_empty(&ask->waiting_at->open)) {
-        return; /* it is for room on a link that it waits */
+    if (ask->waiting_at != NULL && upstream_server_has_way(ask->waiting_at)) {
+        return; /* it is for room that it waits */
     }
     ask->retried = true;
     if (upstream_choose_open(pool, ask) != NULL) {
@@ -151,7 +159,7 @@ void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_server 
 
 void upstream_hedge_waits(struct upstream_ask *ask, const struct upstream_server *server)
 {
-    if (list_empty(&server->open) && ask->pool->server_count > 1) {
+    if (!upstream_server_has_way(server) && ask->pool->server_count > 1) {
         set_timer(ask, UPSTREAM_CONNECTION_DELAY);
     } else {
         event_timer_clear(&ask->hedge);

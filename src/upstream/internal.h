@@ -1,12 +1,14 @@
 /*
  * What the files of the back door share. A pool has servers in order of preference; a server has links for
  * new questions, at most one that is being connected, and retired ones that only wait for their last answers;
- * a question is out as up to four attempts, each in a slot of a link.
+ * a question is out as up to four attempts, each in a slot of a link or a datagram. A server of UDP has a
+ * second one behind it, its stream half, which is asked for what no datagram carries and never chosen
+ * otherwise.
  *
  * Files, from the bottom up: facts.c (what all workers know), latency.c (how fast a server is), link.c
- * (slots, ids, one stream), keep.c (how long a link is kept, and when its path is dead), server.c
- * (connecting, back-off, health), probe.c (looking at a server that is down), policy.c and choose.c (which
- * server next), hedge.c (once more beside), silence.c (links that say nothing),
+ * (slots, ids, one stream), datagram.c (a question over UDP), keep.c (how long a link is kept, and when its
+ * path is dead), server.c (connecting, back-off, health), probe.c (looking at a server that is down),
+ * policy.c and choose.c (which server next), hedge.c (once more beside), silence.c (links that say nothing),
  * pool.c (a question's way), life.c (how a pool comes up and goes down).
  */
 #ifndef UPSTREAM_INTERNAL_H
@@ -47,6 +49,22 @@ struct upstream_slot {
     uint16_t id;
     bool reserved;
     uint32_t sent_ms; /* the low bits of the moment */
+};
+
+/* A question over UDP, with a socket of its own. */
+struct upstream_datagram {
+    struct upstream_server *server;
+    struct upstream_attempt
+        *attempt;     /* NULL: nobody waits any more, but whether an answer comes is of interest */
+    struct list node; /* in the server's list */
+    struct event_watch watch;
+    struct event_timer timer; /* until its silence counts; of a question's first one at the server */
+    uint64_t sent_at;
+    uint16_t id;
+    bool is_signed;
+    bool is_mixed; /* the letter case of the name was drawn by chance, and must come back */
+    size_t question_size;
+    uint8_t question[DNS_QUESTION_MAX]; /* as it went out */
 };
 
 enum upstream_link_state { UPSTREAM_LINK_CONNECTING, UPSTREAM_LINK_OPEN, UPSTREAM_LINK_RETIRED };
@@ -128,9 +146,12 @@ struct upstream_server {
     uint64_t shared_at;  /* when its latency was told the other workers */
     uint64_t label_hash; /* of the policy `hash` */
     int turns;           /* of the policy `round-robin`: what it has gained */
-    size_t index;
-    struct list open;    /* links for questions, oldest first */
-    unsigned open_count; /* of them, without those that are being replaced */
+    size_t index;        /* a stream half has that of its server */
+    bool is_half;
+    bool is_up;                   /* this worker has reached it, and has seen no failure since */
+    struct upstream_server *half; /* of a server of UDP, else NULL */
+    struct list open;             /* links for questions, oldest first */
+    unsigned open_count;          /* of them, without those that are being replaced */
     struct upstream_link *connecting;
     struct list retired;    /* longest first */
     unsigned link_count;    /* in all three */
@@ -147,19 +168,30 @@ struct upstream_server {
     struct event_timer retry;
     struct event_after growth; /* all links are busy */
     struct event_after room;   /* some may have become free on a link, or the ids of one used up */
+    /* Of UDP. */
+    struct list datagrams;
+    unsigned in_flight;  /* of them */
+    unsigned unanswered; /* questions in a row */
+    uint64_t failed_at;  /* tries of before it tell nothing new */
+    int trouble;         /* found while something was sent, and not told yet; 0 for none */
+    unsigned folded;     /* answers in a row in other letters than the question's */
+    bool folds_case;
 };
 
 struct upstream_pool {
+    size_t size; /* in bytes, with `received` */
     struct upstream_options options;
     struct upstream_surroundings around;
-    struct slab links;
+    struct slab links, datagrams;
     unsigned slot_count; /* of a link, a power of two */
     uint64_t asked_at;   /* when the last question came */
     struct list waiting; /* questions that no server takes now */
     struct upstream_race race;
     unsigned hedge_budget;
-    size_t server_count;
-    struct upstream_server server[UPSTREAM_SERVERS_MAX];
+    size_t server_count; /* that are chosen from */
+    size_t half_count;   /* stream halves, which stand behind them */
+    uint8_t *received;   /* a datagram; NULL without a server of UDP */
+    struct upstream_server server[2 * UPSTREAM_SERVERS_MAX];
 };
 
 static inline void upstream_count(struct upstream_server *server, enum metrics_upstream_meter meter)
@@ -167,9 +199,21 @@ static inline void upstream_count(struct upstream_server *server, enum metrics_u
     metrics_add(&server->metrics->meter[meter], 1);
 }
 
+static inline bool upstream_server_is_udp(const struct upstream_server *server)
+{
+    return server->options.transport == UPSTREAM_UDP;
+}
+
+/* Whether a question can be sent there without a connection that has to come about first. */
+static inline bool upstream_server_has_way(const struct upstream_server *server)
+{
+    return upstream_server_is_udp(server) || !list_empty(&server->open);
+}
+
 /* ---- facts.c ---- */
 
-struct upstream_fact *upstream_facts_of(struct upstream_facts *facts, size_t page);
+/* Of the server with this page, or of its stream half. */
+struct upstream_fact *upstream_facts_of(struct upstream_facts *facts, size_t page, bool of_half);
 
 enum upstream_health upstream_fact_health(const struct upstream_fact *fact, uint64_t *since);
 
@@ -215,13 +259,33 @@ bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
 
 /* Nobody waits for this attempt any more; its id stays reserved, its place on the link goes to who waits for
  * it. */
-void upstream_attempt_abandon(struct upstream_attempt *attempt);
+void upstream_link_abandon(struct upstream_attempt *attempt);
 
 /* No new questions; closed as soon as none is in flight. */
 void upstream_link_retire(struct upstream_link *link, enum metrics_upstream_meter reason);
 
 /* Closes and frees; its questions must be gone. */
 void upstream_link_free(struct upstream_link *link);
+
+/* ---- datagram.c ---- */
+
+/* Whether one more question may be sent to this server of UDP. */
+bool upstream_datagram_has_room(const struct upstream_server *server);
+
+/* Sends the question to a server of UDP as this attempt. False when as many are out as may be, or when it
+ * cannot be sent: the server fails then, at the end of the turn. */
+bool upstream_datagram_send(struct upstream_server *server, struct upstream_ask *ask,
+                            struct upstream_attempt *attempt);
+
+/* Nobody waits for it any more. */
+void upstream_datagram_abandon(struct upstream_attempt *attempt);
+
+/* How long to wait for the answer to the next datagram: for a question's first until it is late, or a little
+ * more, since it may be lost; then the time of a whole try. */
+uint64_t upstream_datagram_patience(const struct upstream_ask *ask, const struct upstream_server *server);
+
+/* Closes what is out only to see whether the server answers. */
+void upstream_datagrams_close(struct upstream_server *server);
 
 /* ---- keep.c ---- */
 
@@ -242,16 +306,29 @@ void upstream_learn_keepalive(struct upstream_link *link, int keepalive);
 
 /* ---- server.c ---- */
 
-void upstream_server_init(struct upstream_server *server, struct upstream_pool *pool, size_t index);
+void upstream_server_init(struct upstream_server *server, struct upstream_pool *pool,
+                          const struct upstream_server_options *options, size_t index);
 
 /* Sees to it that a link comes about: now, or as soon as back-off and budget allow. After a failure the
- * distance to the last attempt is the back-off's, but not more than `most` nanoseconds. */
+ * distance to the last attempt is the back-off's, but not more than `most` nanoseconds. A server of UDP needs
+ * nothing unless it fails; then a question that waits is sent to it. */
 void upstream_server_connect(struct upstream_server *server, uint64_t most);
 
 /* The earliest moment for that; it may have passed. */
 uint64_t upstream_server_connect_at(const struct upstream_server *server, uint64_t most);
 
-/* What a link tells its server. */
+/* Whether something may be sent now to a server of UDP that is not trusted, to find out whether it answers.
+ * It counts as done. */
+bool upstream_server_may_try(struct upstream_server *server, uint64_t most);
+
+/* An answer of its took so long, whether somebody waited for it or not. */
+void upstream_server_note_latency(struct upstream_server *server, uint64_t taken);
+
+/* Another worker has found it down, and did not hear otherwise for a while: where it answers here, that is
+ * news. */
+bool upstream_server_is_held_for_down(const struct upstream_server *server);
+
+/* What a link tells its server; and the first answer over UDP, without a link. */
 void upstream_server_opened(struct upstream_server *server, struct upstream_link *link);
 /* It answers, or nothing speaks against it: its back-off ends. */
 void upstream_server_proven(struct upstream_server *server, struct upstream_link *link);
@@ -271,6 +348,9 @@ void upstream_server_unlinked(struct upstream_server *server);
 /* The link for the next question, or NULL when none has room. Sees to it that there are more when all are
  * busy. */
 struct upstream_link *upstream_server_pick(struct upstream_server *server);
+
+/* Whether one more question may be sent to it now. */
+bool upstream_server_has_room(struct upstream_server *server);
 
 /* Sends what waits, as far as there is room. */
 void upstream_server_send_waiting(struct upstream_server *server);
@@ -368,14 +448,23 @@ void upstream_place_waiting(struct upstream_pool *pool);
 /* Sends to the server; false when it has no room now. */
 bool upstream_send(struct upstream_ask *ask, struct upstream_server *server);
 
-/* The same for a copy: the time of the try that is out goes on. */
-bool upstream_send_copy(struct upstream_ask *ask, struct upstream_link *link);
+/* The same for a copy, on this link where one is given: the time of the try that is out goes on. */
+bool upstream_send_copy(struct upstream_ask *ask, struct upstream_server *server, struct upstream_link *link);
 
-/* Asks on this link alone, once, what no client asks. */
-void upstream_ask_on(struct upstream_ask *ask, struct upstream_link *link);
+/* Asks this server alone, once, what no client asks: on this link; over UDP without one. */
+void upstream_ask_on(struct upstream_ask *ask, struct upstream_server *server, struct upstream_link *link);
 
 /* Takes a question from where it waits into the pool's list. */
 void upstream_wait_for_any(struct upstream_ask *ask);
+
+/* Sends one of the questions that the pool keeps to a server of UDP: one that is not out there already. */
+void upstream_try_waiting(struct upstream_server *server);
+
+/* Asks the server over a stream what it cannot answer in a datagram. False when it cannot be asked so. */
+bool upstream_ask_in_stream(struct upstream_ask *ask, struct upstream_server *server);
+
+/* Nobody waits for this attempt any more. */
+void upstream_attempt_abandon(struct upstream_attempt *attempt);
 
 /* What becomes of an attempt: its link is gone (the attempt is already off it); its answer breaks the format;
  * its answer came (the attempt is already off the link, which was of this server). */

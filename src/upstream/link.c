@@ -17,9 +17,6 @@ enum { SILENCE_ATTEMPTS = 4 };
 /* Messages in a row that belong to no question, after which the link is given up. */
 enum { STRAYS_MOST = 16 };
 
-/* What is found out about latency is told the other workers so often, and not with each answer. */
-#define SHARE_DISTANCE (100 * CLOCK_MILLISECOND)
-
 /* ---- ids ---- */
 
 static void fill_slots(struct upstream_link *link)
@@ -91,12 +88,10 @@ static void close_if_done(struct upstream_link *link)
     }
 }
 
-void upstream_attempt_abandon(struct upstream_attempt *attempt)
+void upstream_link_abandon(struct upstream_attempt *attempt)
 {
     struct upstream_link *link = attempt->link;
     struct upstream_server *server = link->server;
-    uint64_t now = event_now(server->pool->around.loop);
-    upstream_latency_note_least(&server->latency, now, now - attempt->sent_at);
     link->slots[attempt->slot].attempt = NULL;
     attempt_end(attempt);
     close_if_done(link);
@@ -122,6 +117,7 @@ bool upstream_link_send(struct upstream_link *link, struct upstream_ask *ask,
     attempt->ask = ask;
     attempt->server = link->server;
     attempt->link = link;
+    attempt->datagram = NULL;
     attempt->slot = number;
     attempt->sent_at = event_now(link->server->pool->around.loop);
     list_append(&link->attempts, &attempt->node);
@@ -255,22 +251,12 @@ static void on_mismatch(struct upstream_link *link)
     established_lost(link, ERROR_INVALID, "mismatch");
 }
 
-static void note_latency(struct upstream_server *server, uint64_t taken)
-{
-    uint64_t now = event_now(server->pool->around.loop);
-    upstream_latency_note(&server->latency, now, taken);
-    if (now >= server->shared_at + SHARE_DISTANCE) {
-        server->shared_at = now;
-        upstream_fact_set_latency(server->fact, server->latency.mean, now);
-    }
-}
-
 static void on_late_answer(struct upstream_link *link, struct upstream_slot *slot)
 {
     struct upstream_server *server = link->server;
     uint32_t now_ms = (uint32_t)(event_now(server->pool->around.loop) / CLOCK_MILLISECOND);
     upstream_count(server, METRICS_UPSTREAM_LATE);
-    note_latency(server, (uint64_t)(now_ms - slot->sent_ms) * CLOCK_MILLISECOND);
+    upstream_server_note_latency(server, (uint64_t)(now_ms - slot->sent_ms) * CLOCK_MILLISECOND);
     free_slot(link, (uint16_t)(slot - link->slots));
 }
 
@@ -286,7 +272,7 @@ static void on_answer(struct upstream_link *link, struct upstream_slot *slot, co
         upstream_learn_keepalive(link, answer->keepalive);
     }
     metrics_observe(&server->metrics->duration, taken);
-    note_latency(server, taken);
+    upstream_server_note_latency(server, taken);
     close_if_done(link);
     upstream_attempt_answered(attempt, server, answer);
     upstream_server_send_waiting(server);
@@ -302,20 +288,12 @@ static void on_stray(struct upstream_link *link)
     }
 }
 
-/* Another worker has found it down, and did not hear otherwise for a while: here it answers. */
-static bool is_held_for_down(const struct upstream_server *server)
-{
-    uint64_t since;
-    return upstream_fact_health(server->fact, &since) == UPSTREAM_DOWN &&
-           event_now(server->pool->around.loop) >= since + UPSTREAM_LOG_DISTANCE;
-}
-
 /* Something came back to a question of ours. */
 static void note_life(struct upstream_link *link)
 {
     link->strays = 0;
     link->answered = true;
-    if (link->server->fruitless > 0 || is_held_for_down(link->server)) {
+    if (link->server->fruitless > 0 || upstream_server_is_held_for_down(link->server)) {
         link->server->fruitless = 0;
         upstream_server_proven(link->server, link);
     }

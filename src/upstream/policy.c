@@ -219,7 +219,7 @@ static struct upstream_server *find_unsure(struct upstream_pool *pool, uint32_t 
     if (server == NULL || !is_due(pool, server, now)) {
         return NULL;
     }
-    if (upstream_server_pick(server) == NULL) {
+    if (!upstream_server_has_room(server)) {
         upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
         return NULL;
     }
@@ -268,5 +268,5 @@ bool upstream_policy_keeps(struct upstream_server *server)
 {
     struct upstream_pool *pool = server->pool;
     return pool->options.policy != UPSTREAM_FASTEST || pool->server_count <= 2 ||
-           server->index == pool->race.leader || server == find_second(pool);
+           server->index == pool->race.leader || server->index == find_second(pool)->index;
 }

@@ -9,6 +9,18 @@
 
 #include "upstream/internal.h"
 
+void upstream_attempt_abandon(struct upstream_attempt *attempt)
+{
+    struct upstream_server *server = attempt->server;
+    uint64_t now = event_now(server->pool->around.loop);
+    upstream_latency_note_least(&server->latency, now, now - attempt->sent_at);
+    if (attempt->link != NULL) {
+        upstream_link_abandon(attempt);
+    } else {
+        upstream_datagram_abandon(attempt);
+    }
+}
+
 /* ---- the end of a question ---- */
 
 static void detach(struct upstream_ask *ask, enum metrics_upstream_meter outcome)
@@ -87,10 +99,10 @@ static bool is_out(const struct upstream_ask *ask)
     return false;
 }
 
-static void set_timer(struct upstream_ask *ask)
+static void set_timer(struct upstream_ask *ask, uint64_t patience)
 {
     struct upstream_pool *pool = ask->pool;
-    uint64_t due = event_now(pool->around.loop) + pool->options.attempt_timeout;
+    uint64_t due = event_now(pool->around.loop) + patience;
     event_timer_set(pool->around.loop, &ask->timer, due < ask->deadline ? due : ask->deadline);
 }
 
@@ -106,46 +118,111 @@ void upstream_wait_for_any(struct upstream_ask *ask)
     wait_at(ask, NULL);
 }
 
-static bool send_on(struct upstream_ask *ask, struct upstream_link *link, bool is_copy)
+/* On this link, or over UDP or on any link of the server's where there is none. */
+static bool send_over(struct upstream_server *server, struct upstream_link *link, struct upstream_ask *ask,
+                      struct upstream_attempt *attempt)
+{
+    if (upstream_server_is_udp(server)) {
+        return upstream_datagram_send(server, ask, attempt);
+    }
+    link = link != NULL ? link : upstream_server_pick(server);
+    return link != NULL && upstream_link_send(link, ask, attempt);
+}
+
+static struct upstream_attempt *send_beside(struct upstream_ask *ask, struct upstream_server *server,
+                                            struct upstream_link *link)
 {
     struct upstream_attempt *attempt = unused_attempt(ask);
-    if (attempt == NULL || !upstream_link_send(link, ask, attempt)) {
-        return false;
+    if (attempt == NULL || !send_over(server, link, ask, attempt)) {
+        return NULL;
     }
-    attempt->is_copy = is_copy;
-    ask->tries[link->server->index]++;
+    attempt->is_copy = false;
+    ask->tries[server->index]++;
     ask->sends++;
     ask->retried = true;
+    return attempt;
+}
+
+bool upstream_send_copy(struct upstream_ask *ask, struct upstream_server *server, struct upstream_link *link)
+{
+    struct upstream_attempt *attempt = send_beside(ask, server, link);
+    if (attempt == NULL) {
+        return false;
+    }
+    attempt->is_copy = true;
     return true;
 }
 
-bool upstream_send_copy(struct upstream_ask *ask, struct upstream_link *link)
+static uint64_t patience_with(const struct upstream_ask *ask, const struct upstream_server *server)
 {
-    return send_on(ask, link, true);
+    return upstream_server_is_udp(server) ? upstream_datagram_patience(ask, server)
+                                          : ask->pool->options.attempt_timeout;
 }
 
 bool upstream_send(struct upstream_ask *ask, struct upstream_server *server)
 {
-    struct upstream_link *link = upstream_server_pick(server);
-    if (link == NULL || !send_on(ask, link, false)) {
+    uint64_t patience = patience_with(ask, server);
+    if (send_beside(ask, server, NULL) == NULL) {
         return false;
     }
-    set_timer(ask);
+    set_timer(ask, patience);
     upstream_hedge_sent(ask, server);
     return true;
 }
 
-/* Servers that fail are looked at again while others serve, or they would never come back: those that the
- * policy would prefer. */
-static void look_again(struct upstream_pool *pool, const struct upstream_server *chosen)
+/* A datagram of its is still waited for. */
+static bool is_fresh_at(const struct upstream_ask *ask, const struct upstream_server *server)
 {
+    uint64_t now = event_now(ask->pool->around.loop);
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        const struct upstream_attempt *attempt = &ask->attempt[i];
+        if (attempt->server == server && now - attempt->sent_at < ask->pool->options.attempt_timeout) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A signed question may be of any size. */
+static bool fits_datagram(const struct upstream_ask *ask)
+{
+    return ask->message_size <= DNS_UDP_MOST;
+}
+
+static bool may_try(const struct upstream_ask *ask, const struct upstream_server *server)
+{
+    return ask->tries[server->index] < UPSTREAM_TRIES && fits_datagram(ask) && !is_fresh_at(ask, server);
+}
+
+void upstream_try_waiting(struct upstream_server *server)
+{
+    const struct list *waiting = &server->pool->waiting;
+    for (struct list *node = waiting->next; node != waiting; node = node->next) {
+        struct upstream_ask *ask = container_of(node, struct upstream_ask, waiting);
+        if (may_try(ask, server)) {
+            upstream_send(ask, server);
+            return;
+        }
+    }
+}
+
+/* Servers that fail are looked at again while others serve, or they would never come back: those that the
+ * policy would prefer. Over UDP the question itself does so, and the time of the try that is out goes on. */
+static void look_again(struct upstream_ask *ask, const struct upstream_server *chosen)
+{
+    struct upstream_pool *pool = ask->pool;
     size_t end = pool->options.policy == UPSTREAM_ORDERED ? chosen->index : pool->server_count;
     for (size_t i = 0; i < end; i++) {
         struct upstream_server *server = &pool->server[i];
         upstream_server_hear(server);
         bool lost = server->suspect && list_empty(&server->open) && !upstream_server_is_on_trial(server);
-        if (server->failing || lost) {
+        if (!server->failing && !lost) {
+            continue;
+        }
+        if (!upstream_server_is_udp(server)) {
             upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
+        } else if (may_try(ask, server) && upstream_server_may_try(server, UPSTREAM_RETRY_WITH_TRAFFIC)) {
+            send_beside(ask, server, NULL);
         }
     }
 }
@@ -161,6 +238,18 @@ static void place_nowhere(struct upstream_ask *ask)
     }
 }
 
+static void place_at(struct upstream_ask *ask, struct upstream_server *server)
+{
+    if (upstream_server_is_udp(server) && !fits_datagram(ask)) {
+        server = server->half;
+    }
+    if (!list_empty(&server->waiting) || !upstream_send(ask, server)) {
+        wait_at(ask, server);
+        upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
+        upstream_hedge_waits(ask, server);
+    }
+}
+
 void upstream_place(struct upstream_ask *ask)
 {
     struct upstream_pool *pool = ask->pool;
@@ -173,12 +262,31 @@ void upstream_place(struct upstream_ask *ask)
         }
         return;
     }
-    if (!list_empty(&server->waiting) || !upstream_send(ask, server)) {
-        wait_at(ask, server);
-        upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
-        upstream_hedge_waits(ask, server);
+    place_at(ask, server);
+    look_again(ask, server);
+}
+
+/* Whether its answer in a stream is on its way already. */
+static bool is_in_stream(const struct upstream_ask *ask, const struct upstream_server *half)
+{
+    bool waits = list_linked(&ask->waiting) && ask->waiting_at == half;
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS && !waits; i++) {
+        waits = ask->attempt[i].server == half;
     }
-    look_again(pool, server);
+    return waits;
+}
+
+bool upstream_ask_in_stream(struct upstream_ask *ask, struct upstream_server *server)
+{
+    struct upstream_server *half = server->half;
+    if (half == NULL || half->failing || unused_attempt(ask) == NULL) {
+        return false;
+    }
+    if (!is_in_stream(ask, half)) {
+        list_remove(&ask->waiting);
+        place_at(ask, half);
+    }
+    return true;
 }
 
 void upstream_place_waiting(struct upstream_pool *pool)
@@ -217,7 +325,7 @@ static void on_timer(struct event_timer *timer)
     }
     list_remove(&ask->waiting);
     ask->retried = true;
-    set_timer(ask);
+    set_timer(ask, ask->pool->options.attempt_timeout);
     upstream_place(ask);
     if (silent != NULL) {
         upstream_server_failed(silent, ERROR_TIMEOUT, NULL, "silent");
@@ -268,6 +376,10 @@ void upstream_attempt_answered(struct upstream_attempt *attempt, struct upstream
                                const struct dns_answer *answer)
 {
     struct upstream_ask *ask = attempt->ask;
+    if (answer->tc && upstream_ask_in_stream(ask, server)) {
+        upstream_count(server, METRICS_UPSTREAM_TRUNCATED);
+        return;
+    }
     if (!is_failure(answer)) {
         upstream_count(server, METRICS_UPSTREAM_ANSWER);
         upstream_hedge_settle(ask, attempt->is_copy);
@@ -309,7 +421,7 @@ static void begin(struct upstream_pool *pool, struct upstream_ask *ask)
     }
     list_init(&ask->waiting);
     event_timer_init(&ask->timer, on_timer);
-    set_timer(ask);
+    set_timer(ask, pool->options.attempt_timeout);
 }
 
 void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask)
@@ -320,13 +432,13 @@ void upstream_ask(struct upstream_pool *pool, struct upstream_ask *ask)
     upstream_place(ask);
 }
 
-void upstream_ask_on(struct upstream_ask *ask, struct upstream_link *link)
+void upstream_ask_on(struct upstream_ask *ask, struct upstream_server *server, struct upstream_link *link)
 {
-    struct upstream_pool *pool = link->server->pool;
+    struct upstream_pool *pool = server->pool;
     begin(pool, ask);
     upstream_hedge_begin(ask, false);
     memset(ask->tries, UPSTREAM_TRIES, pool->server_count);
-    send_on(ask, link, false);
+    send_beside(ask, server, link);
 }
 
 void upstream_forget(struct upstream_ask *ask)

@@ -1,7 +1,8 @@
 /*
  * A server that is down and that nobody asks is looked at now and then, by one worker for all: a connection,
- * and where connections alone have proven nothing, a question. While questions come they do that themselves,
- * and far sooner; and a server that is up is never probed. Called by server.c.
+ * and where connections alone have proven nothing, or there are none, as over UDP, a question. While
+ * questions come they do that themselves, and far sooner; and a server that is up is never probed. Called by
+ * server.c.
  */
 #include <string.h>
 
@@ -37,23 +38,6 @@ static bool is_in_doubt(const struct upstream_server *server)
            upstream_fact_health(server->fact, &since) == UPSTREAM_DOWN;
 }
 
-static void on_due(struct event_timer *timer)
-{
-    struct upstream_server *server = container_of(timer, struct upstream_server, probe.timer);
-    uint64_t now = event_now(server->pool->around.loop);
-    upstream_server_hear(server);
-    if (!is_in_doubt(server)) {
-        return;
-    }
-    upstream_probe_plan(server);
-    bool busy = server->connecting != NULL || !list_empty(&server->open);
-    bool lately = server->last_attempt_at != 0 && now - server->last_attempt_at < PROBE_DISTANCE;
-    if (!busy && !lately && upstream_fact_claim_probe(server->fact, now, PROBE_DISTANCE)) {
-        server->probe.connects = true;
-        upstream_server_connect(server, PROBE_DISTANCE);
-    }
-}
-
 /* ---- the question ---- */
 
 static void on_done(struct upstream_ask *ask, const struct upstream_result *result)
@@ -66,15 +50,11 @@ static void on_done(struct upstream_ask *ask, const struct upstream_result *resu
     }
 }
 
-void upstream_probe_opened(struct upstream_server *server, struct upstream_link *link)
+/* On this link; over UDP without one. */
+static void ask_for_root(struct upstream_server *server, struct upstream_link *link)
 {
-    struct upstream_probe *probe = &server->probe;
-    bool was_probe = probe->connects;
-    probe->connects = false;
-    if (!was_probe || probe->asks || !upstream_server_is_on_trial(server) || link->in_flight > 0) {
-        return;
-    }
     struct upstream_pool *pool = server->pool;
+    struct upstream_probe *probe = &server->probe;
     memcpy(probe->message, root_servers, sizeof root_servers);
     probe->ask = (struct upstream_ask){
         .message = probe->message,
@@ -84,7 +64,44 @@ void upstream_probe_opened(struct upstream_server *server, struct upstream_link 
         .done = on_done,
     };
     probe->asks = true;
-    upstream_ask_on(&probe->ask, link);
+    upstream_ask_on(&probe->ask, server, link);
+}
+
+void upstream_probe_opened(struct upstream_server *server, struct upstream_link *link)
+{
+    bool was_probe = server->probe.connects;
+    server->probe.connects = false;
+    if (was_probe && !server->probe.asks && upstream_server_is_on_trial(server) && link->in_flight == 0) {
+        ask_for_root(server, link);
+    }
+}
+
+/* ---- when ---- */
+
+static bool is_busy(const struct upstream_server *server)
+{
+    return server->connecting != NULL || !list_empty(&server->open) || server->in_flight > 0;
+}
+
+static void on_due(struct event_timer *timer)
+{
+    struct upstream_server *server = container_of(timer, struct upstream_server, probe.timer);
+    uint64_t now = event_now(server->pool->around.loop);
+    upstream_server_hear(server);
+    if (!is_in_doubt(server)) {
+        return;
+    }
+    upstream_probe_plan(server);
+    bool lately = server->last_attempt_at != 0 && now - server->last_attempt_at < PROBE_DISTANCE;
+    if (is_busy(server) || lately || !upstream_fact_claim_probe(server->fact, now, PROBE_DISTANCE)) {
+        return;
+    }
+    if (upstream_server_is_udp(server)) {
+        ask_for_root(server, NULL);
+    } else {
+        server->probe.connects = true;
+        upstream_server_connect(server, PROBE_DISTANCE);
+    }
 }
 
 /* ---- life ---- */

@@ -22,6 +22,12 @@ static void log_server(struct upstream_server *server, struct log *log)
     log_address(log, "address", &server->options.address, true);
 }
 
+static void log_transport(const struct upstream_server *server, struct log *log)
+{
+    static const char *const words[] = {"tls", "tcp", "udp"};
+    log_text(log, "transport", words[server->options.transport]);
+}
+
 static void log_tls_failure(struct upstream_server *server, const struct tls_failure *failure)
 {
     struct log *log = server->pool->around.log;
@@ -47,6 +53,7 @@ static void log_down(struct upstream_server *server)
     struct log *log = server->pool->around.log;
     if (log_begin(log, LOG_WARNING, "upstream_down")) {
         log_server(server, log);
+        log_transport(server, log);
         log_text(log, "reason", server->reason);
         bool unnamed =
             strcmp(server->reason, "wrong_name") == 0 && strchr(server->options.label, '#') == NULL;
@@ -60,8 +67,11 @@ static void log_up(struct upstream_server *server, const struct upstream_link *l
     struct log *log = server->pool->around.log;
     if (log_begin(log, LOG_INFO, "upstream_up")) {
         log_server(server, log);
-        log_text(log, "tls", stream_version(&link->stream));
-        log_boolean(log, "resumed", stream_resumed(&link->stream));
+        log_transport(server, log);
+        if (server->options.transport == UPSTREAM_TLS) {
+            log_text(log, "tls", stream_version(&link->stream));
+            log_boolean(log, "resumed", stream_resumed(&link->stream));
+        }
         log_end(log, server->pool->around.wall());
     }
 }
@@ -145,6 +155,20 @@ static void begin_connection(struct upstream_server *server, uint64_t now)
     }
 }
 
+/* The next one keeps its distance, whatever becomes of this. */
+static void spend_try(struct upstream_server *server, uint64_t now)
+{
+    spend_budget(server, now);
+    server->retry_at = now + server->backoff;
+}
+
+static void begin_try(struct upstream_server *server, uint64_t now)
+{
+    spend_try(server, now);
+    upstream_try_waiting(server);
+    event_timer_set(server->pool->around.loop, &server->retry, now + server->pool->options.refused_retry);
+}
+
 uint64_t upstream_server_connect_at(const struct upstream_server *server, uint64_t most)
 {
     uint64_t due = budget_at(server);
@@ -154,14 +178,28 @@ uint64_t upstream_server_connect_at(const struct upstream_server *server, uint64
     return due;
 }
 
+bool upstream_server_may_try(struct upstream_server *server, uint64_t most)
+{
+    uint64_t now = event_now(server->pool->around.loop);
+    if (upstream_server_connect_at(server, most) > now) {
+        return false;
+    }
+    spend_try(server, now);
+    return true;
+}
+
 void upstream_server_connect(struct upstream_server *server, uint64_t most)
 {
-    if (server->connecting != NULL || server->open_count >= server->pool->options.links) {
+    bool is_udp = upstream_server_is_udp(server);
+    bool has_all = server->connecting != NULL || server->open_count >= server->pool->options.links;
+    if (is_udp ? !server->failing : has_all) {
         return;
     }
     uint64_t now = event_now(server->pool->around.loop);
     uint64_t due = upstream_server_connect_at(server, most);
-    if (due <= now) {
+    if (due <= now && is_udp) {
+        begin_try(server, now);
+    } else if (due <= now) {
         begin_connection(server, now);
     } else if (questions_wait(server) && (!event_timer_pending(&server->retry) || server->retry.due > due)) {
         event_timer_set(server->pool->around.loop, &server->retry, due);
@@ -188,12 +226,23 @@ static struct upstream_link *find_exhausted(struct upstream_server *server)
     return NULL;
 }
 
+/* Of a server of UDP. */
+static void tell_trouble(struct upstream_server *server)
+{
+    int error = server->trouble;
+    server->trouble = 0;
+    upstream_server_failed(server, error, NULL, stream_reason_word(error, NULL));
+}
+
 static void on_room(struct event_after *after)
 {
     struct upstream_server *server = container_of(after, struct upstream_server, room);
     struct upstream_link *link;
     while ((link = find_exhausted(server)) != NULL) {
         upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_EXHAUSTED);
+    }
+    if (server->trouble != 0) {
+        tell_trouble(server);
     }
     upstream_server_send_waiting(server);
 }
@@ -210,21 +259,25 @@ void upstream_server_unlinked(struct upstream_server *server)
     }
 }
 
-void upstream_server_init(struct upstream_server *server, struct upstream_pool *pool, size_t index)
+void upstream_server_init(struct upstream_server *server, struct upstream_pool *pool,
+                          const struct upstream_server_options *options, size_t index)
 {
     *server = (struct upstream_server){
         .pool = pool,
-        .options = pool->options.servers[index],
-        .metrics = &pool->around.metrics->upstream[pool->options.servers[index].page],
+        .options = *options,
+        .metrics = &pool->around.metrics->upstream[options->page],
         .index = index,
+        .is_half = server >= &pool->server[pool->server_count],
     };
-    server->fact = pool->around.facts == NULL ? &server->own_fact
-                                              : upstream_facts_of(pool->around.facts, server->options.page);
+    server->fact = pool->around.facts == NULL
+                       ? &server->own_fact
+                       : upstream_facts_of(pool->around.facts, options->page, server->is_half);
     server->label_hash = hash_bytes(&(struct hash_key){{0}}, span_text(server->options.label));
     server->idle_limit = UPSTREAM_IDLE_GUESS;
     list_init(&server->open);
     list_init(&server->retired);
     list_init(&server->waiting);
+    list_init(&server->datagrams);
     event_timer_init(&server->retry, on_retry);
     event_after_init(&server->room, on_room);
     event_after_init(&server->growth, on_growth);
@@ -233,10 +286,45 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
 
 /* ---- facts ---- */
 
+/* What is found out about latency is told the other workers so often, and not with each answer. */
+#define SHARE_DISTANCE (100 * CLOCK_MILLISECOND)
+
+void upstream_server_note_latency(struct upstream_server *server, uint64_t taken)
+{
+    uint64_t now = event_now(server->pool->around.loop);
+    upstream_latency_note(&server->latency, now, taken);
+    if (now >= server->shared_at + SHARE_DISTANCE) {
+        server->shared_at = now;
+        upstream_fact_set_latency(server->fact, server->latency.mean, now);
+    }
+}
+
+bool upstream_server_is_held_for_down(const struct upstream_server *server)
+{
+    uint64_t since;
+    return upstream_fact_health(server->fact, &since) == UPSTREAM_DOWN &&
+           event_now(server->pool->around.loop) >= since + UPSTREAM_LOG_DISTANCE;
+}
+
+bool upstream_server_has_room(struct upstream_server *server)
+{
+    return upstream_server_is_udp(server) ? upstream_datagram_has_room(server)
+                                          : upstream_server_pick(server) != NULL;
+}
+
+/* What shows is whether questions are answered; a stream half only adds to that. */
+static void show_health(struct upstream_server *server, bool is_up)
+{
+    server->is_up = is_up;
+    if (!server->is_half) {
+        metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], is_up);
+    }
+}
+
 void upstream_server_proven(struct upstream_server *server, struct upstream_link *link)
 {
     server->backoff = 0;
-    metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 1);
+    show_health(server, true);
     if (upstream_fact_turn(server->fact, UPSTREAM_UP, event_now(server->pool->around.loop))) {
         log_up(server, link);
     }
@@ -265,7 +353,7 @@ void upstream_server_opened(struct upstream_server *server, struct upstream_link
 {
     server->failing = false;
     event_timer_clear(&server->retry);
-    if (stream_is_undated(&link->stream)) {
+    if (link != NULL && stream_is_undated(&link->stream)) {
         tell_undated(server);
     }
     if (!upstream_server_is_on_trial(server)) {
@@ -284,7 +372,7 @@ static void tell_failure(struct upstream_server *server, const struct tls_failur
     uint64_t now = event_now(server->pool->around.loop);
     bool went_down = upstream_fact_turn(server->fact, UPSTREAM_DOWN, now);
     server->reason = reason;
-    metrics_set(&server->metrics->meter[METRICS_UPSTREAM_UP], 0);
+    show_health(server, false);
     if (!upstream_fact_claim_telling(server->fact, reason, now, went_down)) {
         return;
     }
@@ -347,6 +435,8 @@ void upstream_server_forgive(struct upstream_server *server)
     server->fruitless = 0;
     server->suspect = false;
     server->backoff = server->retry_at = server->last_attempt_at = server->handshakes_until = 0;
+    server->unanswered = 0;
+    server->trouble = 0;
     event_timer_clear(&server->retry);
 }
 

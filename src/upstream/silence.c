@@ -26,7 +26,7 @@ struct upstream_server *upstream_suspect_silent(struct upstream_ask *ask)
     struct upstream_server *silent = NULL;
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         struct upstream_link *link = ask->attempt[i].link;
-        if (ask->attempt[i].server != NULL && link->state == UPSTREAM_LINK_OPEN &&
+        if (ask->attempt[i].server != NULL && link != NULL && link->state == UPSTREAM_LINK_OPEN &&
             is_overdue(&ask->attempt[i]) && was_silent(&ask->attempt[i])) {
             struct upstream_server *server = ask->attempt[i].server;
             server->fruitless += !link->answered;

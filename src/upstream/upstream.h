@@ -1,9 +1,9 @@
 /*
  * The back door: servers reached over streams that stay open, pipelined and out of order (RFC 7766, RFC
- * 7858). It is handed a question and gives back one outcome, whatever happens to connections in between: a
- * closed link, a silent server, a refused handshake are its own affairs until the question's deadline. A pool
- * is a group of servers: what one cannot answer another of it may, and never one of another pool. Of one
- * worker; no locks.
+ * 7858), encrypted or, where the configuration says so, in clear text; there also over UDP. It is handed a
+ * question and gives back one outcome, whatever happens to connections in between: a closed link, a silent
+ * server, a refused handshake are its own affairs until the question's deadline. A pool is a group of
+ * servers: what one cannot answer another of it may, and never one of another pool. Of one worker; no locks.
  */
 #ifndef UPSTREAM_UPSTREAM_H
 #define UPSTREAM_UPSTREAM_H
@@ -42,11 +42,15 @@ enum upstream_policy {
     UPSTREAM_HASH,        /* by the name that is asked for, by weight: each has its own part of the names */
 };
 
+/* How a server is asked. */
+enum upstream_transport { UPSTREAM_TLS, UPSTREAM_TCP, UPSTREAM_UDP };
+
 /* One server, in the order of preference. */
 struct upstream_server_options {
     const char *label; /* for logs, meters and extended errors; outlives the pool */
+    enum upstream_transport transport;
     struct address address;
-    struct tls_client *client; /* its context is of this server's identity alone; outlives the pool */
+    struct tls_client *client; /* of TLS: its context is of this server's identity alone; outlives the pool */
     size_t page;               /* of the meters and the facts */
     unsigned weight;           /* 1 at least */
 };
@@ -58,12 +62,14 @@ struct upstream_options {
     uint64_t refused_retry;
     uint64_t backoff_min, backoff_max;
     unsigned handshakes_per_second; /* a server */
-    unsigned in_flight;             /* a link, 1 to UPSTREAM_IN_FLIGHT_MAX */
+    unsigned in_flight;             /* a link, or datagrams of a server; 1 to UPSTREAM_IN_FLIGHT_MAX */
     unsigned links;                 /* most to one server, 1 to UPSTREAM_LINKS_MAX */
     uint64_t max_age;               /* of a link, changed by chance by up to a fifth */
     uint64_t warm;                  /* how long after the last question links are kept ready */
     enum upstream_policy policy;
     bool hedge; /* a question whose answer is late is asked once more beside */
+    /* All of them over TLS, or none: what one cannot answer is asked at another, and must not become readable
+     * on that way. */
     const struct upstream_server_options *servers;
     size_t server_count; /* 1 to UPSTREAM_SERVERS_MAX */
 };
@@ -100,11 +106,19 @@ int upstream_pool_open(const struct upstream_options *options,
 /* The most bytes that a pool with these options takes, what TLS needs for its links included. */
 size_t upstream_pool_memory(const struct upstream_options *options);
 
+/* How a question must be written that any of the pool's servers may get. */
+struct upstream_form {
+    bool pads;      /* padding hides something: all that goes out is encrypted (RFC 7830, 6) */
+    bool keepalive; /* all of them are asked over streams (RFC 7828, 3.2.1) */
+};
+struct upstream_form upstream_pool_form(const struct upstream_pool *pool);
+
 /* Closes every link. All questions must be done or forgotten: asserted. */
 void upstream_pool_close(struct upstream_pool *pool);
 
 struct upstream_ask;
 struct upstream_link;
+struct upstream_datagram;
 struct upstream_server;
 
 /* What came of a question. */
@@ -124,9 +138,10 @@ struct upstream_result {
 /* A question at one server. */
 struct upstream_attempt {
     struct upstream_ask *ask;
-    struct upstream_server *server; /* NULL while unused */
-    struct upstream_link *link;     /* that carries it */
-    struct list node;               /* in the link's list, oldest first */
+    struct upstream_server *server;     /* NULL while unused */
+    struct upstream_link *link;         /* that carries it, */
+    struct upstream_datagram *datagram; /* or the one that it is; the other is NULL */
+    struct list node;                   /* in the link's list, oldest first */
     uint64_t sent_at;
     uint16_t slot;
     bool is_copy;

@@ -12,6 +12,11 @@
 
 #include "worker/worker.h"
 
+/* The servers of a group among the first `upstream_count` upstreams, in their order, without what TLS needs.
+ * Returns their number. */
+size_t worker_servers(const struct config *config, size_t upstream_count, unsigned group,
+                      struct upstream_server_options out[CONFIG_UPSTREAMS_MAX]);
+
 /* Of a group. */
 struct upstream_options worker_upstream_options(const struct config *config, unsigned group,
                                                 const struct upstream_server_options *servers, size_t count);

@@ -14,6 +14,24 @@ static enum upstream_policy policy_of(enum config_policy policy)
     return policies[policy];
 }
 
+size_t worker_servers(const struct config *config, size_t upstream_count, unsigned group,
+                      struct upstream_server_options out[CONFIG_UPSTREAMS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < upstream_count; i++) {
+        const struct config_upstream *upstream = &config->upstreams[i];
+        if (upstream->group == group) {
+            out[count++] = (struct upstream_server_options){
+                .label = upstream->label,
+                .address = upstream->address,
+                .page = i,
+                .weight = upstream->weight,
+            };
+        }
+    }
+    return count;
+}
+
 struct upstream_options worker_upstream_options(const struct config *config, unsigned group,
                                                 const struct upstream_server_options *servers, size_t count)
 {
@@ -79,11 +97,9 @@ static size_t pools_memory(const struct config *config, size_t upstream_count)
 {
     size_t memory = 0;
     for (unsigned group = 0; group < config->group_count; group++) {
-        size_t servers = 0;
-        for (size_t i = 0; i < upstream_count; i++) {
-            servers += config->upstreams[i].group == group;
-        }
-        struct upstream_options options = worker_upstream_options(config, group, NULL, servers);
+        struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX];
+        size_t count = worker_servers(config, upstream_count, group, servers);
+        struct upstream_options options = worker_upstream_options(config, group, servers, count);
         memory += upstream_pool_memory(&options);
     }
     return memory;

@@ -161,29 +161,13 @@ static int open_clients(struct worker *worker)
     return error;
 }
 
-static size_t servers_of(const struct worker *worker, unsigned group,
-                         struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX])
-{
-    size_t count = 0;
-    for (size_t i = 0; i < worker->setup.upstream_count; i++) {
-        const struct config_upstream *upstream = &worker->setup.config->upstreams[i];
-        if (upstream->group == group) {
-            servers[count++] = (struct upstream_server_options){
-                .label = upstream->label,
-                .address = upstream->address,
-                .client = worker->clients[i],
-                .page = i,
-                .weight = upstream->weight,
-            };
-        }
-    }
-    return count;
-}
-
 static int open_pool(struct worker *worker, unsigned group)
 {
     struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX];
-    size_t count = servers_of(worker, group, servers);
+    size_t count = worker_servers(worker->setup.config, worker->setup.upstream_count, group, servers);
+    for (size_t i = 0; i < count; i++) {
+        servers[i].client = worker->clients[servers[i].page];
+    }
     struct upstream_options options = worker_upstream_options(worker->setup.config, group, servers, count);
     struct upstream_surroundings around = {
         .loop = worker->loop,

@@ -54,11 +54,12 @@ enum fake_fate {
 
 struct fake_server {
     struct address address;
-    enum fake_fate fate;
-    enum tls_reason reason; /* of FAKE_FAIL */
-    unsigned connects;      /* begun */
-    bool undated;           /* believed without a clock */
-    bool vanished;          /* what is written to it is never acknowledged */
+    enum fake_fate fate;          /* of connections */
+    enum fake_fate datagram_fate; /* FAKE_SILENT: they are lost */
+    enum tls_reason reason;       /* of FAKE_FAIL */
+    unsigned connects;            /* begun */
+    bool undated;                 /* believed without a clock */
+    bool vanished;                /* what is written to it is never acknowledged */
 };
 
 struct fake_connection {
@@ -79,6 +80,17 @@ struct fake_connection {
     size_t takes;             /* so many bytes more, although it does not read */
 };
 
+/* A UDP socket of the program's to a server. */
+struct fake_socket {
+    struct list node; /* in fake.sockets */
+    int descriptor;
+    struct fake_server *server;
+    struct list coming; /* datagrams on their way to the program */
+    struct list heard;  /* by the server */
+    bool is_refused;    /* there is an ICMP message */
+    bool closed;        /* by the program */
+};
+
 enum { FAKE_UDP = 3, FAKE_TCP = 4, FAKE_FIRST_CONNECTION = 16, FAKE_SERVERS_MAX = 8 };
 
 struct fake_world {
@@ -87,6 +99,7 @@ struct fake_world {
     struct list answers;     /* from it */
     struct list accepting;   /* connections that wait for being accepted */
     struct list connections; /* all others, the oldest first */
+    struct list sockets;
     int last_descriptor;
     bool descriptors_gone;
     size_t server_count;
@@ -119,11 +132,16 @@ struct fake_connection *fake_net_dial(const struct address *client);
 /* Bytes of the far end. */
 void fake_connection_send(struct fake_connection *connection, struct span bytes);
 
+/* A datagram of the far end. */
+void fake_socket_send(struct fake_socket *socket, struct span bytes);
+
 /* ---- for the fakes among themselves ---- */
 
 unsigned fake_net_readiness(int descriptor);
 struct fake_connection *fake_connection_open(const struct address *remote);
 struct fake_connection *fake_connection_find(int descriptor);
+struct fake_socket *fake_socket_find(int descriptor);
+unsigned fake_socket_readiness(const struct fake_socket *socket);
 void fake_connection_close(int descriptor);
 
 #endif

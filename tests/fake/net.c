@@ -61,6 +61,7 @@ void fake_world_init(void)
     list_init(&fake.answers);
     list_init(&fake.accepting);
     list_init(&fake.connections);
+    list_init(&fake.sockets);
 }
 
 static void free_connections(struct list *connections)
@@ -89,6 +90,12 @@ void fake_world_fini(void)
     free_datagrams(&fake.answers);
     free_connections(&fake.accepting);
     free_connections(&fake.connections);
+    while (!list_empty(&fake.sockets)) {
+        struct fake_socket *socket = container_of(list_take_first(&fake.sockets), struct fake_socket, node);
+        free_datagrams(&socket->coming);
+        free_datagrams(&socket->heard);
+        free(socket);
+    }
 }
 
 /* ---- connections ---- */
@@ -160,7 +167,9 @@ unsigned fake_net_readiness(int descriptor)
     if (descriptor == FAKE_TCP) {
         return list_empty(&fake.accepting) ? 0 : EVENT_READ;
     }
-    return connection_readiness(fake_connection_find(descriptor));
+    const struct fake_socket *socket = fake_socket_find(descriptor);
+    return socket != NULL ? fake_socket_readiness(socket)
+                          : connection_readiness(fake_connection_find(descriptor));
 }
 
 int net_tcp_accept(int listener, int *descriptor, struct address *remote)
@@ -189,7 +198,13 @@ int net_local_address(int descriptor, struct address *out)
 
 void net_close(int descriptor)
 {
-    fake_connection_close(descriptor);
+    struct fake_socket *socket = fake_socket_find(descriptor);
+    if (socket == NULL) {
+        fake_connection_close(descriptor);
+    } else {
+        assert(!socket->closed);
+        socket->closed = true;
+    }
 }
 
 /* ---- datagrams ---- */

@@ -235,7 +235,7 @@ struct answer_form {
     uint16_t type;
     size_t big, address_count;
     struct address address[32];
-    bool soa, no_question, no_edns, garbage, is_signed;
+    bool soa, no_question, no_edns, folded, garbage, is_signed;
     enum { RIGHT, WRONG_ID, WRONG_NAME, WRONG_TYPE, WRONG_CLASS } wrong;
     uint8_t alias[DNS_NAME_MAX];
     size_t alias_size;
@@ -260,6 +260,8 @@ static bool read_fault(struct words *words, struct answer_form *form, struct ans
         manner->stays_unanswered = true;
     } else if (words_take(words, "no question")) {
         form->no_question = true;
+    } else if (words_take(words, "folded")) {
+        form->folded = true;
     } else if (words_take(words, "garbage")) {
         form->garbage = true;
     } else if (words_take(words, "twice")) {
@@ -387,6 +389,9 @@ static void write_head(struct draft *draft, const struct answer_form *form, stru
     }
     bytes_write(&draft->writer, question);
     uint8_t *end = draft->bytes + bytes_written(&draft->writer);
+    if (form->folded) {
+        dns_name_to_lower(draft->bytes + DNS_HEADER_SIZE, question.size - 4);
+    }
     draft->bytes[DNS_HEADER_SIZE + 1] ^= form->wrong == WRONG_NAME ? 1 : 0;
     end[-3] ^= form->wrong == WRONG_TYPE ? 1 : 0;
     end[-1] ^= form->wrong == WRONG_CLASS ? 2 : 0;

@@ -12,11 +12,22 @@ static struct server *find_server(struct world *world, const char *name)
     play_fails("there is no server \"%s\"", name);
 }
 
+/* Letter by letter, but over UDP, where the letter case is drawn by chance. */
+static bool is_same(const struct letter *letter, const uint8_t *a, const uint8_t *b, size_t size)
+{
+    return letter->socket != NULL ? dns_name_equal(a, b, size) : memcmp(a, b, size) == 0;
+}
+
 static bool is_about(const struct letter *letter, const struct asked *asked)
 {
     struct span question = message_question(span_of(letter->bytes, letter->size));
     return asked->size == 0 ||
-           (question.size >= asked->size && memcmp(question.data, asked->question, asked->size) == 0);
+           (question.size >= asked->size && is_same(letter, question.data, asked->question, asked->size));
+}
+
+static bool is_closed(const struct letter *letter)
+{
+    return letter->socket != NULL ? letter->socket->closed : letter->connection->closed;
 }
 
 /* What was heard on a connection that is closed since can be told of, but not answered. */
@@ -24,7 +35,7 @@ static struct letter *find_letter(struct list *letters, const struct asked *aske
 {
     for (struct list *node = letters->next; node != letters; node = node->next) {
         struct letter *letter = container_of(node, struct letter, node);
-        if (!(to_answer && letter->connection->closed) && is_about(letter, asked)) {
+        if (!(to_answer && is_closed(letter)) && is_about(letter, asked)) {
             return letter;
         }
     }
@@ -40,7 +51,20 @@ static void expect(const char *what, unsigned long expected, unsigned long found
     }
 }
 
-static void check_query_word(struct words *words, const struct dns_query *query)
+/* Whether its name has letters of both cases. */
+static bool is_mixed(const struct dns_query *query)
+{
+    uint8_t lower[DNS_QUESTION_MAX], upper[DNS_QUESTION_MAX];
+    size_t size = query->question.size - 4;
+    memcpy(lower, query->question.data, size);
+    dns_name_to_lower(lower, size);
+    for (size_t i = 0; i < size; i++) {
+        upper[i] = lower[i] >= 'a' && lower[i] <= 'z' ? lower[i] - 0x20 : lower[i];
+    }
+    return memcmp(lower, query->question.data, size) != 0 && memcmp(upper, query->question.data, size) != 0;
+}
+
+static void check_query_word(struct words *words, const struct letter *letter, const struct dns_query *query)
 {
     struct span payload;
     bool no = words_take(words, "no");
@@ -58,6 +82,10 @@ static void check_query_word(struct words *words, const struct dns_query *query)
         expect("option", !no, message_option(query->message, (uint16_t)words_number(words), &payload));
     } else if (words_take(words, "signed")) {
         expect("signed", !no, query->is_signed);
+    } else if (words_take(words, "udp")) {
+        expect("udp", !no, letter->socket != NULL);
+    } else if (words_take(words, "mixed")) {
+        expect("mixed", !no, is_mixed(query));
     } else if (words_take(words, "size")) {
         expect("size", words_number(words), query->message.size);
     } else {
@@ -84,7 +112,7 @@ static void hears(struct server *server, struct words *words)
         play_fails("the question cannot be read");
     }
     while (!words_done(words)) {
-        check_query_word(words, &query);
+        check_query_word(words, letter, &query);
     }
     list_remove(&letter->node);
     list_append(&server->unanswered, &letter->node);
@@ -120,17 +148,27 @@ static struct letter *question_to_answer(struct server *server, struct words *wo
     return letter;
 }
 
+static void send_frame(struct fake_connection *connection, size_t size, struct span message)
+{
+    uint8_t length[2];
+    bytes_put_u16(length, (uint16_t)size);
+    fake_connection_send(connection, span_of(length, sizeof length));
+    fake_connection_send(connection, message);
+}
+
 static void answers(struct server *server, struct words *words)
 {
     static struct draft draft;
     struct answer_manner manner;
     struct letter *letter = question_to_answer(server, words);
     size_t size = message_write_answer(words, span_of(letter->bytes, letter->size), &draft, &manner);
-    uint8_t length[2];
-    bytes_put_u16(length, (uint16_t)size);
+    struct span message = span_of(draft.bytes, manner.cut > 0 ? manner.cut : size);
     for (unsigned i = 0; i < manner.copies; i++) {
-        fake_connection_send(letter->connection, span_of(length, sizeof length));
-        fake_connection_send(letter->connection, span_of(draft.bytes, manner.cut > 0 ? manner.cut : size));
+        if (letter->socket != NULL) {
+            fake_socket_send(letter->socket, message);
+        } else {
+            send_frame(letter->connection, size, message);
+        }
     }
     if (!manner.stays_unanswered) {
         letter_free(letter);
@@ -212,6 +250,9 @@ static bool has_a_fate(struct server *server, struct words *words)
         if (words_take(words, fates[i].words)) {
             server->fake->fate = fates[i].fate;
             server->fake->vanished = strcmp(fates[i].words, "vanishes") == 0;
+            if (!words_take(words, "streams")) {
+                server->fake->datagram_fate = fates[i].fate;
+            }
             return true;
         }
     }
@@ -268,6 +309,8 @@ void server_sentence(struct world *world, struct words *words)
         check_connects(server, words);
     } else if (words_take(words, "fails the handshake")) {
         fails_handshake(server, words);
+    } else if (words_take(words, "loses datagrams")) {
+        server->fake->datagram_fate = FAKE_SILENT;
     } else if (words_take(words, "sends bytes")) {
         sends_bytes(server, words);
     } else if (!has_a_fate(server, words) && !ends(server, words)) {

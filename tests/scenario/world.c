@@ -248,7 +248,8 @@ void world_option(struct world *world, struct words *words)
     }
 }
 
-static void add_server(struct world *world, struct group *group, const char *name)
+static void add_server(struct world *world, struct group *group, enum upstream_transport transport,
+                       const char *name)
 {
     size_t i = fake.server_count++;
     struct server *server = &world->server[i];
@@ -257,23 +258,33 @@ static void add_server(struct world *world, struct group *group, const char *nam
     }
     snprintf(server->name, sizeof server->name, "%s", name);
     server->fake = &fake.server[i];
-    server->fake->address =
-        (struct address){.family = AF_INET, .port = 853, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
+    bool is_tls = transport == UPSTREAM_TLS;
+    server->fake->address = (struct address){
+        .family = AF_INET, .port = is_tls ? 853 : 53, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
     list_init(&server->unheard);
     list_init(&server->unanswered);
-    group->server[group->count++] = (struct upstream_server_options){.label = server->name,
-                                                                     .address = server->fake->address,
-                                                                     .client = (struct tls_client *)server,
-                                                                     .page = i,
-                                                                     .weight = 1};
+    group->server[group->count++] =
+        (struct upstream_server_options){.label = server->name,
+                                         .transport = transport,
+                                         .address = server->fake->address,
+                                         .client = is_tls ? (struct tls_client *)server : NULL,
+                                         .page = i,
+                                         .weight = 1};
 }
 
 void world_servers(struct world *world, const char *name, struct words *words)
 {
     struct group *group = &world->group[world->group_count++];
     snprintf(group->name, sizeof group->name, "%s", name);
+    enum upstream_transport transport = UPSTREAM_TLS;
     while (!words_done(words)) {
-        add_server(world, group, words_next(words));
+        if (words_take(words, "udp")) {
+            transport = UPSTREAM_UDP;
+        } else if (words_take(words, "tcp")) {
+            transport = UPSTREAM_TCP;
+        } else {
+            add_server(world, group, transport, words_next(words));
+        }
     }
 }
 
@@ -506,6 +517,17 @@ static void hand_out_frames(struct world *world, struct fake_connection *connect
     }
 }
 
+static void hand_out_questions(struct world *world, struct fake_socket *socket)
+{
+    struct list *node;
+    while ((node = list_take_first(&socket->heard)) != NULL) {
+        struct fake_datagram *datagram = container_of(node, struct fake_datagram, node);
+        struct list *unheard = &world->server[socket->server - fake.server].unheard;
+        letter_new(unheard, NULL, span_of(datagram->bytes, datagram->size))->socket = socket;
+        free(datagram);
+    }
+}
+
 static void take_log(struct world *world)
 {
     char line[LOG_LINE_MAX + 1];
@@ -524,6 +546,9 @@ static void hand_round(struct world *world)
     hand_out_datagrams(world);
     for (struct list *node = fake.connections.next; node != &fake.connections; node = node->next) {
         hand_out_frames(world, container_of(node, struct fake_connection, node));
+    }
+    for (struct list *node = fake.sockets.next; node != &fake.sockets; node = node->next) {
+        hand_out_questions(world, container_of(node, struct fake_socket, node));
     }
     take_log(world);
 }
@@ -580,6 +605,11 @@ static void check_connections(void)
     for (struct list *node = fake.connections.next; node != &fake.connections; node = node->next) {
         if (!container_of(node, struct fake_connection, node)->closed) {
             play_fails("at the end a connection is left open");
+        }
+    }
+    for (struct list *node = fake.sockets.next; node != &fake.sockets; node = node->next) {
+        if (!container_of(node, struct fake_socket, node)->closed) {
+            play_fails("at the end a socket is left open");
         }
     }
 }

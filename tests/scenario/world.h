@@ -30,6 +30,7 @@ enum { CLIENTS_MAX = 512, PREFIXES_MAX = 16, LOG_LINES_MAX = 4096 };
 struct letter {
     struct list node;
     struct fake_connection *connection; /* NULL: a datagram */
+    struct fake_socket *socket;         /* that brought it to a server */
     size_t size;
     uint8_t bytes[];
 };

@@ -491,6 +491,9 @@ int main(void)
         cmocka_unit_test(net_test_news_of_the_network),
         cmocka_unit_test(net_test_silence_of_a_path),
         cmocka_unit_test(net_test_path_of_no_connection),
+        cmocka_unit_test(net_test_datagram_of_the_server_alone),
+        cmocka_unit_test(net_test_datagram_of_before),
+        cmocka_unit_test(net_test_datagram_refused),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }

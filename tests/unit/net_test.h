@@ -1,9 +1,13 @@
-/* Tests of the room that stand in net_path_test.c. */
+/* Tests of the room that stand in files of their own: net_path_test.c, net_datagram_test.c. */
 #ifndef NET_TEST_H
 #define NET_TEST_H
 
 void net_test_news_of_the_network(void **state);
 void net_test_silence_of_a_path(void **state);
 void net_test_path_of_no_connection(void **state);
+
+void net_test_datagram_of_the_server_alone(void **state);
+void net_test_datagram_of_before(void **state);
+void net_test_datagram_refused(void **state);
 
 #endif

@@ -60,7 +60,7 @@ static struct address address_of(const char *text)
 static void open_pool(void)
 {
     struct address any = address_of("127.0.0.1:0");
-    struct upstream_server_options server = {.label = "tls://192.0.2.1:853#a.test"};
+    struct upstream_server_options server = {.label = "silent", .transport = UPSTREAM_TCP};
     assert_int_equal(net_tcp_listen(&any, false, 8, &listener), 0);
     assert_int_equal(net_local_address(listener, &server.address), 0);
     struct upstream_options options = {

@@ -25,7 +25,7 @@ int facts_tear_down(void **state)
 void a_turn_is_news_once(void **state)
 {
     (void)state;
-    struct upstream_fact *fact = upstream_facts_of(facts, 3);
+    struct upstream_fact *fact = upstream_facts_of(facts, 3, false);
     uint64_t since;
     assert_int_equal(upstream_fact_health(fact, &since), UPSTREAM_UNKNOWN);
     assert_false(upstream_facts_is_down(facts, 3));
@@ -42,7 +42,7 @@ void a_turn_is_news_once(void **state)
 void numbers_come_back(void **state)
 {
     (void)state;
-    struct upstream_fact *fact = upstream_facts_of(facts, 0);
+    struct upstream_fact *fact = upstream_facts_of(facts, 0, false);
     uint64_t measured_at;
     assert_int_equal(upstream_fact_latency(fact, &measured_at), 0);
     assert_int_equal(measured_at, 0);
@@ -59,7 +59,7 @@ void numbers_come_back(void **state)
 void a_failure_is_told_rarely(void **state)
 {
     (void)state;
-    struct upstream_fact *fact = upstream_facts_of(facts, 0);
+    struct upstream_fact *fact = upstream_facts_of(facts, 0, false);
     uint64_t now = 100 * CLOCK_SECOND;
     assert_true(upstream_fact_claim_telling(fact, "refused", now, true));
     assert_true(upstream_fact_claim_telling(fact, "refused", now, true));
@@ -73,7 +73,7 @@ void a_failure_is_told_rarely(void **state)
 static void *turn_and_turn(void *argument)
 {
     unsigned number = *(unsigned *)argument;
-    struct upstream_fact *fact = upstream_facts_of(facts, 1);
+    struct upstream_fact *fact = upstream_facts_of(facts, 1, false);
     for (unsigned i = 1; i <= ROUNDS; i++) {
         enum upstream_health health = i % 2 == 0 ? UPSTREAM_UP : UPSTREAM_DOWN;
         news[number] += upstream_fact_turn(fact, health, i * CLOCK_MILLISECOND);
@@ -104,7 +104,7 @@ void workers_share_the_news(void **state)
     assert_int_equal(all_probes, 1);
     assert_in_range(all_news, ROUNDS, THREADS * ROUNDS);
     uint64_t since;
-    assert_int_equal(upstream_fact_health(upstream_facts_of(facts, 1), &since), UPSTREAM_UP);
+    assert_int_equal(upstream_fact_health(upstream_facts_of(facts, 1, false), &since), UPSTREAM_UP);
     assert_int_equal(all_news % 2, 0); /* from unknown to up again: as many of the one as of the other */
 }
 

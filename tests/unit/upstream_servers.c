@@ -191,8 +191,8 @@ void open_pool(struct upstream_options options)
     static const char *const labels[SERVERS] = {"one", "two", "three"};
     struct upstream_server_options list[SERVERS];
     for (size_t i = 0; i < SERVERS; i++) {
-        list[i] =
-            (struct upstream_server_options){.label = labels[i], .address = servers[i].address, .page = i};
+        list[i] = (struct upstream_server_options){
+            .label = labels[i], .transport = UPSTREAM_TCP, .address = servers[i].address, .page = i};
     }
     options.servers = list;
     struct upstream_surroundings around = {.loop = loop,
