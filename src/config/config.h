@@ -39,8 +39,13 @@ struct config_listen {
     unsigned group;   /* asked where no route says otherwise */
 };
 
-/* An upstream, with its identity: a name, else (no pins) its address, else its pins. */
+/* How an upstream is asked. Only what is written with its scheme is ever asked in clear text. */
+enum config_transport { CONFIG_TLS, CONFIG_TCP, CONFIG_UDP };
+
+/* An upstream, with its identity: a name, else (no pins) its address, else its pins. One that is asked in
+ * clear text has neither. */
 struct config_upstream {
+    enum config_transport transport;
     struct address address;
     char *url;   /* "tls://1.1.1.1:853#cloudflare-dns.com" */
     char *label; /* the URL; with "GROUP/" before it where that is not the default group */
@@ -62,10 +67,12 @@ enum config_policy {
     CONFIG_HASH,
 };
 
-/* Servers of which any may be asked in the place of any other, and never one of another group. */
+/* Servers of which any may be asked in the place of any other, and never one of another group. All of them
+ * are encrypted, or none is: what is asked in the place of another server is never more readable. */
 struct config_group {
     const char *name;
     enum config_policy policy;
+    bool is_plain; /* asked in clear text */
     bool hedge;    /* late answers are asked for once more, within a budget */
     bool is_asked; /* by a listener or a route */
 };

@@ -54,10 +54,18 @@ static bool is_loopback(const struct address *address)
                                       : memcmp(address->bytes, one, sizeof one) == 0;
 }
 
-/* Whether a connection to `server` would end at this listener. An IPv6 wildcard takes IPv6 only. */
-static bool reaches(const struct address *server, const struct config_listen *listen)
+/* What cannot be had in a datagram is asked over TCP. */
+static bool listens_to(const struct config_listen *listen, enum config_transport transport)
 {
-    if (!listen->tcp || listen->address.port != server->port || listen->address.family != server->family) {
+    return listen->tcp || (listen->udp && transport == CONFIG_UDP);
+}
+
+/* Whether a question to the upstream would end at this listener. An IPv6 wildcard takes IPv6 only. */
+static bool reaches(const struct config_upstream *upstream, const struct config_listen *listen)
+{
+    const struct address *server = &upstream->address;
+    if (!listens_to(listen, upstream->transport) || listen->address.port != server->port ||
+        listen->address.family != server->family) {
         return false;
     }
     return address_same_host(server, &listen->address) ||
@@ -69,7 +77,7 @@ static void check_loop(struct config_work *work, size_t index)
     const struct config *config = &work->snapshot->config;
     const struct config_upstream *upstream = &config->upstreams[index];
     for (size_t i = 0; i < config->listen_count; i++) {
-        if (reaches(&upstream->address, &config->listen[i])) {
+        if (reaches(upstream, &config->listen[i])) {
             char text[ADDRESS_TEXT_SIZE];
             address_format(&config->listen[i].address, true, text);
             config_complain(work, &work->snapshot->upstream_places[index],

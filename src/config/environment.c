@@ -130,7 +130,7 @@ static bool server_port_read(struct config_work *work, const char *value, uint16
     }
     struct address somewhere = config_preset_server(config_preset_at(0), 0);
     somewhere.port = *out;
-    const char *refusal = config_server_refusal(&somewhere);
+    const char *refusal = config_server_refusal(CONFIG_TLS, &somewhere);
     if (refusal != NULL) {
         struct config_place place = place_of(work, old_names[OLD_SERVER_PORT]);
         config_complain(work, &place, "\"%.80s\": %s", value, refusal);
@@ -149,7 +149,8 @@ static size_t server_addresses(struct config_work *work, const char *text,
         return STANDARD_SERVERS;
     }
     bool is_address = address_parse(span_text(text), 0, &out[0]) == 0 && out[0].port == 0;
-    const char *refusal = is_address ? config_server_refusal(&out[0]) : "expected an address without a port";
+    const char *refusal =
+        is_address ? config_server_refusal(CONFIG_TLS, &out[0]) : "expected an address without a port";
     if (refusal != NULL) {
         struct config_place place = place_of(work, old_names[OLD_SERVER_IP]);
         config_complain(work, &place, "\"%.80s\": %s", text, refusal);
@@ -166,7 +167,7 @@ static struct config_node *server_node(struct config_work *work, const struct co
     if (name == NULL && preset != NULL) {
         name = preset->name;
     }
-    if (!config_upstream_fill(work->arena, address, name, &upstream)) {
+    if (!config_upstream_fill(work->arena, CONFIG_TLS, address, name, &upstream)) {
         config_complain_memory(work);
         return NULL;
     }

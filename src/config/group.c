@@ -222,7 +222,8 @@ static bool make_groups(struct config_work *work)
         struct config_group *group = group_find(config, upstream->group_name);
         if (group == NULL) {
             group = &config->groups[config->group_count++];
-            *group = (struct config_group){.name = upstream->group_name, .hedge = true};
+            *group = (struct config_group){
+                .name = upstream->group_name, .is_plain = upstream->transport != CONFIG_TLS, .hedge = true};
         }
         upstream->group = (unsigned)(group - config->groups);
     }
@@ -342,6 +343,23 @@ static void find_unasked(struct config_work *work)
     }
 }
 
+/* In a group any server may be asked in the place of any other: one in clear text among encrypted ones would
+ * get what was meant for them. */
+static void find_mixed(struct config_work *work)
+{
+    const struct config *config = &work->snapshot->config;
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        const struct config_upstream *upstream = &config->upstreams[i];
+        bool is_plain = upstream->transport != CONFIG_TLS;
+        if (is_plain != config->groups[upstream->group].is_plain) {
+            config_complain(work, &work->snapshot->upstream_places[i],
+                            "%s is %s, and others of the group %s are not: give it a group of its own",
+                            upstream->url, is_plain ? "asked in clear text" : "encrypted",
+                            upstream->group_name);
+        }
+    }
+}
+
 void config_groups_resolve(struct config_work *work)
 {
     size_t before = work->complaints;
@@ -349,6 +367,7 @@ void config_groups_resolve(struct config_work *work)
         config_complain_memory(work);
         return;
     }
+    find_mixed(work);
     apply_settings(work);
     struct config *config = &work->snapshot->config;
     struct config_group *rest = resolve_routes(work);

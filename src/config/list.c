@@ -174,8 +174,8 @@ static const char *without_clock_refusal(const char *name, const struct config_u
                         : NULL;
 }
 
-/* Adds a server with what its entry says besides. The pool's key is address, port and name, so that they must
- * be new in their group. */
+/* Adds a server with what its entry says besides. The pool's key is transport, address, port and name, so
+ * that they must be new in their group. */
 static void upstream_add(struct config_work *work, const struct config_node *node,
                          const struct config_upstream *server, const struct config_upstream *entry)
 {
@@ -187,8 +187,8 @@ static void upstream_add(struct config_work *work, const struct config_node *nod
     }
     for (size_t i = 0; i < config->upstream_count; i++) {
         const struct config_upstream *other = &config->upstreams[i];
-        if (address_equal(&server->address, &other->address) && names_equal(server->name, other->name) &&
-            strcmp(entry->group_name, other->group_name) == 0) {
+        if (server->transport == other->transport && address_equal(&server->address, &other->address) &&
+            names_equal(server->name, other->name) && strcmp(entry->group_name, other->group_name) == 0) {
             config_complain(work, &node->place, "%s stands here twice", server->url);
             return;
         }
@@ -213,7 +213,7 @@ static void preset_add(struct config_work *work, const struct config_node *node,
     for (size_t i = 0; i < CONFIG_PRESET_SERVERS; i++) {
         struct address address = config_preset_server(preset, i);
         struct config_upstream server;
-        if (!config_upstream_fill(work->arena, &address, preset->name, &server)) {
+        if (!config_upstream_fill(work->arena, CONFIG_TLS, &address, preset->name, &server)) {
             config_complain_memory(work);
             return;
         }
@@ -231,15 +231,19 @@ static void upstream_text(struct config_work *work, const struct config_node *no
         preset_add(work, node, preset, entry);
         return;
     }
+    enum config_transport transport;
     struct address address;
     const char *name;
-    const char *refusal = config_url_parse(text, &address, &name);
+    const char *refusal = config_url_parse(text, &transport, &address, &name);
+    if (refusal == NULL && transport != CONFIG_TLS && entry->pin_count > 0) {
+        refusal = "in clear text there is no key that could be pinned: leave out the pins";
+    }
     if (refusal != NULL) {
         config_complain(work, &node->place, "\"%.80s\": %s", text, refusal);
         return;
     }
     struct config_upstream server;
-    if (!config_upstream_fill(work->arena, &address, name, &server)) {
+    if (!config_upstream_fill(work->arena, transport, &address, name, &server)) {
         config_complain_memory(work);
         return;
     }

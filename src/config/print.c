@@ -83,7 +83,7 @@ static void put_pins(const struct config_upstream *upstream, struct config_sink 
     config_put(sink, upstream->pin_count > 0 ? "]" : "");
 }
 
-static bool is_plain(const struct config_upstream *upstream)
+static bool is_bare(const struct config_upstream *upstream)
 {
     return upstream->pin_count == 0 && upstream->weight == 1 &&
            strcmp(upstream->group_name, CONFIG_DEFAULT_GROUP) == 0;
@@ -95,7 +95,7 @@ static void put_upstreams(const struct config *config, struct config_sink *sink)
         const struct config_upstream *upstream = &config->upstreams[i];
         const struct config_preset *preset = preset_at(config, i);
         const char *url = preset != NULL ? preset->word : upstream->url;
-        if (is_plain(upstream)) {
+        if (is_bare(upstream)) {
             config_putf(sink, "  - \"%s\"\n", url);
         } else {
             config_putf(sink, "  - {url: \"%s\"", url);

@@ -32,14 +32,18 @@ static const struct config_option options[] = {
      .default_text = "cloudflare",
      .most = CONFIG_UPSTREAMS_MAX,
      .description =
-         "The servers that are asked, over DNS over TLS only. An entry is `tls://ADDRESS[:PORT][#NAME]`, a "
-         "preset (`cloudflare`, `google`, `quad9`, `adguard`), or a mapping with the `url` and a list "
+         "The servers that are asked. An entry is `tls://ADDRESS[:PORT][#NAME]` (DNS over TLS), a preset of "
+         "such (`cloudflare`, `google`, `quad9`, `adguard`), `udp://ADDRESS[:PORT]` or "
+         "`tcp://ADDRESS[:PORT]` "
+         "for a server that is asked in clear text, or a mapping with the `url` and a list "
          "`pins` of public key pins (`sha256/` and Base64). The server's certificate must bear the name; "
          "without a name, the address; with pins a pinned key must appear as well, and pins without a "
          "name are the whole identity. A mapping may also name the `group` that the server is in, `default` "
          "where it does not, and a `weight` from 1 to 100 for the policies that know weights; `GROUP=URL` is "
          "short for "
-         "a mapping with these two. With `without_clock: true`, a server with pins and a name is believed by "
+         "a mapping with these two. The servers of a group are all encrypted or all in clear text, so that "
+         "nothing that is meant for an encrypted one ever goes out readable. `udp://` asks over TCP what "
+         "does not fit a datagram. With `without_clock: true`, a server with pins and a name is believed by "
          "its pins, its name and its chain, without a look at the dates, as long as this machine's clock is "
          "before the program's own date, and so cannot be right: it may be the one that the time servers' "
          "names come from."},
@@ -401,7 +405,8 @@ static const struct config_option options[] = {
      .most = 512,
      .description =
          "Queries to the servers are padded to a multiple of so many bytes, which hides their length from "
-         "whoever watches the line (RFC 8467 recommends 128). 0 switches padding off."},
+         "whoever watches the line (RFC 8467 recommends 128). 0 switches padding off. What goes out in clear "
+         "text is never padded."},
     {.path = "privacy.strip_client_subnet",
      FIELD(privacy.strip_client_subnet, SWITCH),
      .default_text = "true",

@@ -22,6 +22,7 @@ enum {
     CONFIG_VALUE_SIZE = 32, /* of the longest text of a number */
     CONFIG_TEXT_MAX = 4095, /* bytes of a path */
     CONFIG_HOST_NAME_MAX = 253,
+    CONFIG_DNS_PORT = 53,
     CONFIG_DOT_PORT = 853,
     CONFIG_TEXTS_MAX = 1024, /* entries of a list of texts */
     CONFIG_ROUTES_MAX = 16384,
@@ -273,18 +274,20 @@ struct address config_preset_server(const struct config_preset *preset, size_t i
 /* The preset that has the address, or NULL. */
 const struct config_preset *config_preset_of(const struct address *address);
 
-/* Reads "tls://ADDRESS[:PORT][#NAME]". NULL, or why it is refused. */
-const char *config_url_parse(const char *text, struct address *address, const char **name);
+/* Reads "tls://ADDRESS[:PORT][#NAME]", "tcp://ADDRESS[:PORT]" or "udp://ADDRESS[:PORT]". NULL, or why it is
+ * refused. */
+const char *config_url_parse(const char *text, enum config_transport *transport, struct address *address,
+                             const char **name);
 
 /* NULL, or why no upstream can have this address (its port included). */
-const char *config_server_refusal(const struct address *address);
+const char *config_server_refusal(enum config_transport transport, const struct address *address);
 
 /* NULL, or why no certificate is looked for under this name. */
 const char *config_host_name_refusal(const char *name);
 
-/* Fills URL, address and name; false without memory. The name may be NULL. */
-bool config_upstream_fill(struct config_arena *arena, const struct address *address, const char *name,
-                          struct config_upstream *out);
+/* Fills URL, transport, address and name; false without memory. The name may be NULL. */
+bool config_upstream_fill(struct config_arena *arena, enum config_transport transport,
+                          const struct address *address, const char *name, struct config_upstream *out);
 
 /* ---- suggestions (suggest.c) ---- */
 

@@ -1,7 +1,7 @@
 /*
  * Upstream URLs, the presets, and what makes an identity: an address that can be asked and a name that can be
- * looked for in a certificate. There is no way to write an upstream that is asked in clear text or without a
- * check.
+ * looked for in a certificate. There is no way to write an encrypted upstream that is asked without a check,
+ * and clear text is only asked for by the schemes udp and tcp.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -12,7 +12,9 @@
 
 #include "config/table.h"
 
-enum { DNS_PORT = 53, LABEL_MAX = 63 };
+enum { LABEL_MAX = 63 };
+
+static const char *const schemes[] = {"tls", "tcp", "udp"};
 
 static const struct config_preset presets[] = {
     {"cloudflare",
@@ -114,10 +116,13 @@ const char *config_host_name_refusal(const char *name)
     return NULL;
 }
 
-const char *config_server_refusal(const struct address *address)
+const char *config_server_refusal(enum config_transport transport, const struct address *address)
 {
-    if (address->port == DNS_PORT) {
+    if (transport == CONFIG_TLS && address->port == CONFIG_DNS_PORT) {
         return "port 53 is for clear text; DNS over TLS never uses it (RFC 7858, section 3.1)";
+    }
+    if (transport != CONFIG_TLS && address->port == CONFIG_DOT_PORT) {
+        return "port 853 is for DNS over TLS; clear text is never sent there (RFC 7858, section 3.1)";
     }
     if (address_is_any(address) || address_is_multicast(address)) {
         return "no server can have this address";
@@ -182,10 +187,10 @@ static const char *host_refusal(const struct authority *authority)
     return "expected an address, as in tls://192.0.2.1:853#NAME or tls://[2001:db8::1]:853#NAME";
 }
 
-static const char *authority_parse(struct span text, struct address *out)
+static const char *authority_parse(struct span text, enum config_transport transport, struct address *out)
 {
     struct authority authority;
-    uint16_t port = CONFIG_DOT_PORT;
+    uint16_t port = transport == CONFIG_TLS ? CONFIG_DOT_PORT : CONFIG_DNS_PORT;
     const char *refusal = authority_split(text, &authority);
     if (refusal != NULL) {
         return refusal;
@@ -195,34 +200,49 @@ static const char *authority_parse(struct span text, struct address *out)
     }
     bool colon = authority.host.size > 0 && memchr(authority.host.data, ':', authority.host.size) != NULL;
     if (colon != authority.bracketed || address_parse(authority.host, port, out) != 0) {
-        return host_refusal(&authority);
+        return transport == CONFIG_TLS
+                   ? host_refusal(&authority)
+                   : "expected an address, as in udp://192.0.2.1 or tcp://[2001:db8::1]:53";
     }
-    return config_server_refusal(out);
+    return config_server_refusal(transport, out);
 }
 
 static const char *scheme_refusal(const char *text)
 {
-    if (strncmp(text, "udp://", 6) == 0 || strncmp(text, "tcp://", 6) == 0) {
-        return "this version asks encrypted upstreams only (tls://)";
-    }
     if (strncmp(text, "https://", 8) == 0 || strncmp(text, "quic://", 7) == 0) {
-        return "only DNS over TLS is spoken (tls://)";
+        return "DNS over TLS is spoken (tls://), and clear text (udp://, tcp://)";
     }
     return "expected tls://ADDRESS[:PORT][#NAME], or one of cloudflare, google, quad9 and adguard";
 }
 
-const char *config_url_parse(const char *text, struct address *address, const char **name)
+/* What follows the scheme and its "://"; NULL where it is none that is spoken. */
+static const char *scheme_parse(const char *text, enum config_transport *transport)
 {
-    static const char scheme[] = "tls://";
-    if (strncmp(text, scheme, sizeof scheme - 1) != 0) {
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t size = strlen(schemes[i]);
+        if (strncmp(text, schemes[i], size) == 0 && strncmp(text + size, "://", 3) == 0) {
+            *transport = (enum config_transport)i;
+            return text + size + 3;
+        }
+    }
+    return NULL;
+}
+
+const char *config_url_parse(const char *text, enum config_transport *transport, struct address *address,
+                             const char **name)
+{
+    const char *authority = scheme_parse(text, transport);
+    if (authority == NULL) {
         return scheme_refusal(text);
     }
-    const char *authority = text + sizeof scheme - 1;
     size_t size = strcspn(authority, "#");
-    const char *refusal = authority_parse(span_of(authority, size), address);
+    const char *refusal = authority_parse(span_of(authority, size), *transport, address);
     *name = NULL;
     if (refusal != NULL || authority[size] == '\0') {
         return refusal;
+    }
+    if (*transport != CONFIG_TLS) {
+        return "in clear text there is no certificate that could bear a name: leave out # and the name";
     }
     *name = authority + size + 1;
     return **name == '\0' ? "the name behind # is missing" : config_host_name_refusal(*name);
@@ -239,19 +259,20 @@ static char *name_copy(struct config_arena *arena, const char *name)
     return copy;
 }
 
-bool config_upstream_fill(struct config_arena *arena, const struct address *address, const char *name,
-                          struct config_upstream *out)
+bool config_upstream_fill(struct config_arena *arena, enum config_transport transport,
+                          const struct address *address, const char *name, struct config_upstream *out)
 {
     char server[ADDRESS_TEXT_SIZE], url[ADDRESS_TEXT_SIZE + CONFIG_HOST_NAME_MAX + 16];
     address_format(address, true, server);
-    *out = (struct config_upstream){.address = *address};
+    *out = (struct config_upstream){.transport = transport, .address = *address};
     if (name != NULL) {
         out->name = name_copy(arena, name);
         if (out->name == NULL) {
             return false;
         }
     }
-    snprintf(url, sizeof url, "tls://%s%s%s", server, name == NULL ? "" : "#", name == NULL ? "" : out->name);
+    snprintf(url, sizeof url, "%s://%s%s%s", schemes[transport], server, name == NULL ? "" : "#",
+             name == NULL ? "" : out->name);
     out->url = config_arena_text(arena, span_text(url));
     return out->url != NULL;
 }

@@ -23,6 +23,7 @@
 
 #include "worker/worker.h"
 
+#include "engine/clear_text.h"
 #include "engine/log_writer.h"
 
 #define LOG_PATIENCE CLOCK_SECOND
@@ -198,11 +199,30 @@ static int build_trust(struct engine *engine)
     return error;
 }
 
+/* Each question over UDP has a socket of its own. */
+static uint64_t descriptors_of(const struct config *config, size_t upstream)
+{
+    bool is_udp = config->upstreams[upstream].transport == CONFIG_UDP;
+    return LINKS_RESERVED + (is_udp ? config->upstream.in_flight : 0);
+}
+
 /* What this process needs besides the connections of clients. */
 static uint64_t own_descriptors(const struct engine_setup *setup)
 {
-    return setup->socket_count + (LINKS_RESERVED * setup->upstream_count + LOOP_RESERVED) * setup->workers +
-           PROCESS_RESERVED;
+    uint64_t each = LOOP_RESERVED;
+    for (size_t i = 0; i < setup->upstream_count; i++) {
+        each += descriptors_of(setup->config, i);
+    }
+    return setup->socket_count + each * setup->workers + PROCESS_RESERVED;
+}
+
+static bool asks_udp(const struct engine_setup *setup)
+{
+    bool found = false;
+    for (size_t i = 0; i < setup->upstream_count; i++) {
+        found |= setup->config->upstreams[i].transport == CONFIG_UDP;
+    }
+    return found;
 }
 
 static void log_few_connections(struct engine *engine, uint64_t limit, uint64_t connections)
@@ -227,8 +247,9 @@ static int share_descriptors(struct engine *engine)
             snprintf(engine->reason, sizeof engine->reason,
                      "the limit of open files is %ju, and this configuration needs %ju besides its clients: "
                      "raise it "
-                     "(ulimit -n), or take fewer workers, addresses or upstreams",
-                     (uintmax_t)limit.rlim_cur, (uintmax_t)own);
+                     "(ulimit -n), or take fewer workers, addresses or upstreams%s",
+                     (uintmax_t)limit.rlim_cur, (uintmax_t)own,
+                     asks_udp(engine->setup) ? ", or a lower upstream.in_flight" : "");
             return ERROR_DESCRIPTORS;
         }
         connections = limit.rlim_cur - own;
@@ -344,6 +365,15 @@ static void log_listening(struct engine *engine)
     }
 }
 
+static void log_clear_text(struct engine *engine)
+{
+    for (unsigned group = 0; group < engine->setup->config->group_count; group++) {
+        if (clear_text_begin(own_log(engine), engine->setup->config, group)) {
+            end_event(engine);
+        }
+    }
+}
+
 static void log_ready(struct engine *engine)
 {
     if (log_begin(own_log(engine), LOG_INFO, "ready")) {
@@ -367,6 +397,7 @@ static int start_threads(struct engine *engine)
         return fail(engine, error, "the supervisor cannot be told");
     }
     log_listening(engine);
+    log_clear_text(engine);
     log_ready(engine);
     return 0;
 }

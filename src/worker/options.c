@@ -14,6 +14,19 @@ static enum upstream_policy policy_of(enum config_policy policy)
     return policies[policy];
 }
 
+static enum upstream_transport transport_of(const struct config_upstream *upstream)
+{
+    switch (upstream->transport) {
+    case CONFIG_TCP:
+        return UPSTREAM_TCP;
+    case CONFIG_UDP:
+        return UPSTREAM_UDP;
+    case CONFIG_TLS:
+        break;
+    }
+    return UPSTREAM_TLS;
+}
+
 size_t worker_servers(const struct config *config, size_t upstream_count, unsigned group,
                       struct upstream_server_options out[CONFIG_UPSTREAMS_MAX])
 {
@@ -23,6 +36,7 @@ size_t worker_servers(const struct config *config, size_t upstream_count, unsign
         if (upstream->group == group) {
             out[count++] = (struct upstream_server_options){
                 .label = upstream->label,
+                .transport = transport_of(upstream),
                 .address = upstream->address,
                 .page = i,
                 .weight = upstream->weight,

@@ -155,8 +155,10 @@ static int open_clients(struct worker *worker)
     const struct config *config = worker->setup.config;
     int error = 0;
     for (size_t i = 0; i < worker->setup.upstream_count && error == 0; i++) {
-        struct tls_identity identity = config_upstream_identity(config, &config->upstreams[i]);
-        error = tls_client_build(&identity, worker->setup.trust, &worker->clients[i]);
+        if (config->upstreams[i].transport == CONFIG_TLS) {
+            struct tls_identity identity = config_upstream_identity(config, &config->upstreams[i]);
+            error = tls_client_build(&identity, worker->setup.trust, &worker->clients[i]);
+        }
     }
     return error;
 }

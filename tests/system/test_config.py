@@ -177,7 +177,7 @@ def test_missing_file(tmp_path):
 
 def test_strict_without_any_identity_is_impossible(check):
     """Shows: P02, pain 16"""
-    for text in ("@upstreams: ['tls://dns.example.test']\n", "@upstreams: ['udp://127.0.0.2']\n",
+    for text in ("@upstreams: ['tls://dns.example.test']\n", "@upstreams: ['udp://127.0.0.2#a.test']\n",
                  "@upstreams: ['127.0.0.2']\n", "@upstreams: [{ url: 'tls://127.0.0.2#a.test', insecure: true }]\n"):
         assert check(text).returncode == 1
 
