@@ -7,6 +7,7 @@ import scripts
 import wire
 from clients import together
 from namespace import Capture
+from plain_server import PlainServer
 from program import scaled
 
 TCP, UDP = 6, 17
@@ -145,3 +146,45 @@ def test_no_client_learns_of_another(dnseal, a, address):
     assert together([lambda n=n: ask(n) for n in range(20)]) == [0] * 20
     time.sleep(scaled(0.1))
     assert program.status().total("dnseal_pending_queries") == 0
+
+
+def names_in_clear_text(packets):
+    """The names, in lower case, of the DNS messages in datagrams and bare streams to port 53."""
+    for packet in packets:
+        data = packet.payload if packet.protocol == UDP else packet.payload[2:]
+        if len(data) > 12:
+            yield wire.name_text(wire.read_name(data, 12)[0]).lower()
+
+
+def test_only_routed_names_leave_in_clear_text(dnseal, server, namespace, authority):
+    """Shows: V01, M7"""
+    proxy, outside = namespace(), namespace()
+    egress = proxy.join(outside, "10.9.0.1/24", "10.9.0.2/24")
+    home = "127.0.0.1"
+    with outside.entered():
+        upstream = server("a.test", at="10.9.0.2", port=853)
+        plain = PlainServer("10.9.0.2", port=53).start()
+    with proxy.entered():
+        capture = Capture(egress)
+        with capture:
+            program = dnseal({"url": "tls://10.9.0.2#a.test"}, {"url": "udp://10.9.0.2", "group": "office"},
+                             listen=[home + ":5300"], routes={"office.test": "office"})
+            program.address, program.port = home, 5300
+            for number in range(20):
+                assert program.query_udp("n%d.secret.test" % number).rcode == 0
+                assert program.query_tcp("n%d.office.test" % number).rcode == 0
+                assert program.query_tcp("size-3000.n%d.office.test" % number, "TXT").rcode == 0
+            upstream.kill()
+            assert program.query_udp("down.secret.test", timeout=8).rcode == wire.RCODES["SERVFAIL"]
+            assert program.query_udp("up.office.test").rcode == 0
+            plain.stop()
+            assert program.query_udp("down.office.test", timeout=8).rcode == wire.RCODES["SERVFAIL"]
+            program.stop()
+    seen = [packet for packet in capture.stop() if packet.protocol in (TCP, UDP)]
+    out = [packet for packet in seen if packet.source == "10.9.0.1"]
+    assert {(packet.protocol, packet.destination_port) for packet in out} == {(TCP, 853), (TCP, 53), (UDP, 53)}
+    assert looks_like_tls(packet for packet in seen if 853 in (packet.source_port, packet.destination_port))
+    names = set(names_in_clear_text(packet for packet in out if packet.destination_port == 53))
+    assert {"n0.office.test.", "size-3000.n0.office.test.", "down.office.test."} <= names
+    assert all(name.endswith(".office.test.") for name in names)
+    assert not any(b"ecret" in packet.payload for packet in seen)
