@@ -14,8 +14,8 @@ static bool is_out_at(const struct upstream_ask *ask, const struct upstream_serv
 {
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         const struct upstream_attempt *attempt = &ask->attempt[i];
-        if (attempt->server == server && attempt->link != NULL &&
-            attempt->link->state == UPSTREAM_LINK_OPEN) {
+        bool is_there = attempt->server != NULL && attempt->server->index == server->index;
+        if (is_there && attempt->link != NULL && attempt->link->state == UPSTREAM_LINK_OPEN) {
             return true;
         }
     }
@@ -69,6 +69,12 @@ static int rank_of(const struct upstream_server *server, const struct upstream_a
     return waits && !upstream_server_has_way(server) ? RANK_CLOSED : RANK_BEST;
 }
 
+/* The server, or for what no datagram carries its stream half. */
+static struct upstream_server *way_to(struct upstream_server *server, const struct upstream_ask *ask)
+{
+    return ask->needs_stream && server->half != NULL ? server->half : server;
+}
+
 /* The one that the policy prefers among those of the best rank that suit. */
 static struct upstream_server *choose(struct upstream_pool *pool, const struct upstream_ask *ask,
                                       bool (*suits)(struct upstream_server *), int worst)
@@ -76,14 +82,18 @@ static struct upstream_server *choose(struct upstream_pool *pool, const struct u
     uint32_t set = 0;
     int best = worst;
     for (size_t i = 0; i < pool->server_count; i++) {
-        int rank = rank_of(&pool->server[i], ask);
-        if (rank <= best && suits(&pool->server[i])) {
+        struct upstream_server *way = way_to(&pool->server[i], ask);
+        int rank = rank_of(way, ask);
+        if (rank <= best && suits(way)) {
             set = rank < best ? 0 : set;
             set |= UINT32_C(1) << i;
             best = rank;
         }
     }
-    return set == 0 ? NULL : upstream_policy_pick(pool, set, ask, event_now(pool->around.loop));
+    if (set == 0) {
+        return NULL;
+    }
+    return way_to(upstream_policy_pick(pool, set, ask, event_now(pool->around.loop)), ask);
 }
 
 static bool suits_always(struct upstream_server *server)
@@ -118,10 +128,10 @@ struct upstream_server *upstream_choose_unconnected(struct upstream_pool *pool,
     return choose(pool, ask, is_unconnected, RANK_TRIED);
 }
 
-bool upstream_has_untried(const struct upstream_pool *pool, const struct upstream_ask *ask)
+bool upstream_has_untried(struct upstream_pool *pool, const struct upstream_ask *ask)
 {
     for (size_t i = 0; i < pool->server_count; i++) {
-        if (rank_of(&pool->server[i], ask) < RANK_TRIED) {
+        if (rank_of(way_to(&pool->server[i], ask), ask) < RANK_TRIED) {
             return true;
         }
     }

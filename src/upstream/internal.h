@@ -402,7 +402,8 @@ void upstream_hedge_settle(struct upstream_ask *ask, bool won);
 
 /* ---- choose.c ---- */
 
-/* The server for the next attempt, or NULL when none is fit. */
+/* The server for the next attempt, or NULL when none is fit. For what no datagram carries, these are stream
+ * halves of servers of UDP. */
 struct upstream_server *upstream_choose(struct upstream_pool *pool, const struct upstream_ask *ask);
 
 /* One with an open link that has room and nothing to make up for, or NULL. */
@@ -413,7 +414,7 @@ struct upstream_server *upstream_choose_unconnected(struct upstream_pool *pool,
                                                     const struct upstream_ask *ask);
 
 /* Whether a healthy server is left that has not seen the question. */
-bool upstream_has_untried(const struct upstream_pool *pool, const struct upstream_ask *ask);
+bool upstream_has_untried(struct upstream_pool *pool, const struct upstream_ask *ask);
 
 /* Whether some server may still be asked. */
 bool upstream_has_tries(const struct upstream_pool *pool, const struct upstream_ask *ask);
@@ -460,7 +461,7 @@ void upstream_wait_for_any(struct upstream_ask *ask);
 /* Sends one of the questions that the pool keeps to a server of UDP: one that is not out there already. */
 void upstream_try_waiting(struct upstream_server *server);
 
-/* Asks the server over a stream what it cannot answer in a datagram. False when it cannot be asked so. */
+/* Asks a server of UDP over a stream. False when it cannot be asked so now. */
 bool upstream_ask_in_stream(struct upstream_ask *ask, struct upstream_server *server);
 
 /* Nobody waits for this attempt any more. */

@@ -183,15 +183,9 @@ static bool is_fresh_at(const struct upstream_ask *ask, const struct upstream_se
     return false;
 }
 
-/* A signed question may be of any size. */
-static bool fits_datagram(const struct upstream_ask *ask)
-{
-    return ask->message_size <= DNS_UDP_MOST;
-}
-
 static bool may_try(const struct upstream_ask *ask, const struct upstream_server *server)
 {
-    return ask->tries[server->index] < UPSTREAM_TRIES && fits_datagram(ask) && !is_fresh_at(ask, server);
+    return ask->tries[server->index] < UPSTREAM_TRIES && !ask->needs_stream && !is_fresh_at(ask, server);
 }
 
 void upstream_try_waiting(struct upstream_server *server)
@@ -231,7 +225,7 @@ static void place_nowhere(struct upstream_ask *ask)
 {
     struct upstream_pool *pool = ask->pool;
     wait_at(ask, NULL);
-    for (size_t i = 0; i < pool->server_count; i++) {
+    for (size_t i = 0; i < pool->server_count + pool->half_count; i++) {
         if (pool->server[i].failing) {
             upstream_server_connect(&pool->server[i], pool->options.refused_retry);
         }
@@ -240,9 +234,6 @@ static void place_nowhere(struct upstream_ask *ask)
 
 static void place_at(struct upstream_ask *ask, struct upstream_server *server)
 {
-    if (upstream_server_is_udp(server) && !fits_datagram(ask)) {
-        server = server->half;
-    }
     if (!list_empty(&server->waiting) || !upstream_send(ask, server)) {
         wait_at(ask, server);
         upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
@@ -267,25 +258,25 @@ void upstream_place(struct upstream_ask *ask)
 }
 
 /* Whether its answer in a stream is on its way already. */
-static bool is_in_stream(const struct upstream_ask *ask, const struct upstream_server *half)
+static bool is_in_stream(const struct upstream_ask *ask)
 {
-    bool waits = list_linked(&ask->waiting) && ask->waiting_at == half;
-    for (size_t i = 0; i < UPSTREAM_ATTEMPTS && !waits; i++) {
-        waits = ask->attempt[i].server == half;
+    bool is = list_linked(&ask->waiting) && ask->waiting_at != NULL && ask->waiting_at->is_half;
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS && !is; i++) {
+        is = ask->attempt[i].server != NULL && ask->attempt[i].server->is_half;
     }
-    return waits;
+    return is;
 }
 
 bool upstream_ask_in_stream(struct upstream_ask *ask, struct upstream_server *server)
 {
-    struct upstream_server *half = server->half;
-    if (half == NULL || half->failing || unused_attempt(ask) == NULL) {
+    if (is_in_stream(ask)) {
+        return true;
+    }
+    if (server->half->failing) {
         return false;
     }
-    if (!is_in_stream(ask, half)) {
-        list_remove(&ask->waiting);
-        place_at(ask, half);
-    }
+    list_remove(&ask->waiting);
+    place_at(ask, server->half);
     return true;
 }
 
@@ -372,12 +363,25 @@ static bool is_failure(const struct dns_answer *answer)
     return is_failure_rcode(answer->rcode) ? !dnssec : answer->tc;
 }
 
+/* A datagram does not carry the answer. Where the server cannot be asked over a stream now, another one may
+ * be; else the question waits until it can. */
+static void on_truncated(struct upstream_ask *ask, struct upstream_server *server)
+{
+    upstream_count(server, METRICS_UPSTREAM_TRUNCATED);
+    ask->needs_stream = true;
+    if (!upstream_ask_in_stream(ask, server)) {
+        upstream_blame(ask, server->half, server->half->reason);
+        list_remove(&ask->waiting);
+        upstream_place(ask);
+    }
+}
+
 void upstream_attempt_answered(struct upstream_attempt *attempt, struct upstream_server *server,
                                const struct dns_answer *answer)
 {
     struct upstream_ask *ask = attempt->ask;
-    if (answer->tc && upstream_ask_in_stream(ask, server)) {
-        upstream_count(server, METRICS_UPSTREAM_TRUNCATED);
+    if (answer->tc && server->half != NULL) {
+        on_truncated(ask, server);
         return;
     }
     if (!is_failure(answer)) {
@@ -413,6 +417,7 @@ static void begin(struct upstream_pool *pool, struct upstream_ask *ask)
     ask->failure_rcode = -1;
     ask->failure_extended = DNS_EXTENDED_NONE;
     ask->malformed = ask->retried = ask->second_opinion = false;
+    ask->needs_stream = ask->message_size > DNS_UDP_MOST;
     memset(ask->tries, 0, pool->server_count);
     for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
         ask->attempt[i].ask = ask;

@@ -170,6 +170,7 @@ struct upstream_ask {
     int16_t failure_rcode, failure_extended;
     bool malformed;
     bool retried;        /* it was sent before, or waited in vain */
+    bool needs_stream;   /* no datagram carries the question, or its answer */
     bool second_opinion; /* asked once more elsewhere after a server answered with a failure */
     uint8_t sends;       /* how often it went out */
     uint8_t tries[UPSTREAM_SERVERS_MAX];

@@ -78,7 +78,7 @@ ssize_t sendmsg(int descriptor, const struct msghdr *message, int flags)
 
 ssize_t recvmsg(int descriptor, struct msghdr *message, int flags)
 {
-    if (is_channel(descriptor) && fault_strikes(FAULT_channel_recvmsg, NULL)) {
+    if (fault_strikes(is_channel(descriptor) ? FAULT_channel_recvmsg : FAULT_recvmsg, NULL)) {
         return -1;
     }
     return BENEATH(recvmsg)(descriptor, message, flags);

@@ -28,7 +28,8 @@ enum { HEADER = 12, RECORD = 16, MESSAGE_MAX = 65535, BRIEF_LIMIT = 12 /* tenths
 struct server {
     enum far_server which;
     int listener;
-    SSL_CTX *context;
+    int datagrams;    /* of FAR_BARE */
+    SSL_CTX *context; /* NULL: of FAR_BARE */
 };
 
 struct guest {
@@ -65,10 +66,25 @@ static void must(int good, const char *what)
 
 /* ---- one connection ---- */
 
+static int read_some(struct guest *guest, uint8_t *out, size_t size)
+{
+    return guest->tls != NULL ? SSL_read(guest->tls, out, (int)size)
+                              : (int)recv(guest->descriptor, out, size, 0);
+}
+
+static void write_whole(struct guest *guest, const uint8_t *bytes, size_t size)
+{
+    if (guest->tls != NULL) {
+        SSL_write(guest->tls, bytes, (int)size);
+    } else {
+        (void)send(guest->descriptor, bytes, size, MSG_NOSIGNAL);
+    }
+}
+
 static int read_whole(struct guest *guest, uint8_t *out, size_t size)
 {
     for (size_t at = 0; at < size;) {
-        int count = SSL_read(guest->tls, out + at, (int)(size - at));
+        int count = read_some(guest, out + at, size - at);
         if (count <= 0) {
             return 0;
         }
@@ -77,7 +93,7 @@ static int read_whole(struct guest *guest, uint8_t *out, size_t size)
     return 1;
 }
 
-/* "slow-17": the manner, and the number. */
+/* "slow-17", in whatever letters: the manner, and the number. */
 static enum far_manner read_name(const uint8_t *name, unsigned *number)
 {
     char label[64] = "";
@@ -87,7 +103,7 @@ static enum far_manner read_name(const uint8_t *name, unsigned *number)
     *dash = '\0';
     *number = (unsigned)strtoul(dash + 1, NULL, 10);
     for (int manner = 0; manner < FAR_MANNER_COUNT; manner++) {
-        if (strcmp(label, far_words[manner]) == 0) {
+        if (strcasecmp(label, far_words[manner]) == 0) {
             return (enum far_manner)manner;
         }
     }
@@ -109,28 +125,37 @@ static uint8_t *write_keepalive(uint8_t *at)
     return at + sizeof options;
 }
 
-static void answer(struct guest *guest, unsigned count, unsigned number, unsigned rcode)
+/* Head, question and so many records; returns the end. */
+static uint8_t *write_answer(const uint8_t *question, uint8_t *message, unsigned count, unsigned number)
 {
     size_t name = 0;
-    while (guest->question[HEADER + name] != 0) {
-        name += 1u + guest->question[HEADER + name];
+    while (question[HEADER + name] != 0) {
+        name += 1u + question[HEADER + name];
     }
-    uint8_t *message = guest->answer + 2, *at = message + HEADER + name + 5;
-    memcpy(message, guest->question, (size_t)(at - message));
+    uint8_t *at = message + HEADER + name + 5;
+    memcpy(message, question, (size_t)(at - message));
     message[2] |= 0x80;
-    message[3] = (uint8_t)(0x80 | rcode);
-    count = rcode == 0 ? count : 0;
+    message[3] = 0x80;
     bytes_put_u16(message + 6, (uint16_t)count);
     bytes_put_u16(message + 8, 0);
-    bytes_put_u16(message + 10, guest->server->which == FAR_BRIEF);
+    bytes_put_u16(message + 10, 0);
     for (unsigned i = 0; i < count; i++) {
         at = write_record(at, far_address(number, i));
     }
+    return at;
+}
+
+static void answer(struct guest *guest, unsigned count, unsigned number, unsigned rcode)
+{
+    uint8_t *message = guest->answer + 2;
+    uint8_t *end = write_answer(guest->question, message, rcode == 0 ? count : 0, number);
+    message[3] |= (uint8_t)rcode;
     if (guest->server->which == FAR_BRIEF) {
-        at = write_keepalive(at);
+        bytes_put_u16(message + 10, 1);
+        end = write_keepalive(end);
     }
-    bytes_put_u16(guest->answer, (uint16_t)(at - message));
-    SSL_write(guest->tls, guest->answer, (int)(at - guest->answer));
+    bytes_put_u16(guest->answer, (uint16_t)(end - message));
+    write_whole(guest, guest->answer, (size_t)(end - guest->answer));
     guest->answered++;
 }
 
@@ -172,13 +197,14 @@ static void *entertain(void *argument)
 {
     struct guest *guest = argument;
     uint8_t length[2];
-    SSL_set_fd(guest->tls, guest->descriptor);
-    if (SSL_accept(guest->tls) == 1) {
+    if (guest->tls == NULL || SSL_accept(guest->tls) == 1) {
         while (read_whole(guest, length, 2) && read_whole(guest, guest->question, bytes_get_u16(length)) &&
                treat(guest)) {}
-        SSL_shutdown(guest->tls);
     }
-    SSL_free(guest->tls);
+    if (guest->tls != NULL) {
+        SSL_shutdown(guest->tls);
+        SSL_free(guest->tls);
+    }
     close(guest->descriptor);
     free(guest);
     return NULL;
@@ -204,11 +230,46 @@ static void *serve(void *argument)
         guest->server = server;
         guest->descriptor = descriptor;
         guest->answered = 0;
-        guest->tls = SSL_new(server->context);
+        guest->tls = server->context != NULL ? SSL_new(server->context) : NULL;
+        if (guest->tls != NULL) {
+            SSL_set_fd(guest->tls, descriptor);
+        }
         pthread_t thread;
         must(pthread_create(&thread, &detached, entertain, guest) == 0, "a thread");
     }
     return NULL;
+}
+
+/* What does not fit is truncated. */
+static void *serve_datagrams(void *argument)
+{
+    const struct server *server = argument;
+    static uint8_t question[MESSAGE_MAX], message[MESSAGE_MAX];
+    for (;;) {
+        struct sockaddr_in from;
+        socklen_t size = sizeof from;
+        unsigned number;
+        if (recvfrom(server->datagrams, question, sizeof question, 0, (struct sockaddr *)&from, &size) <=
+            HEADER) {
+            continue; /* a datagram that was cut on its way out */
+        }
+        unsigned count = far_records(read_name(question + HEADER, &number));
+        uint8_t *end = write_answer(question, message, count == 1 ? count : 0, number);
+        message[2] |= count == 1 ? 0 : 0x02;
+        (void)sendto(server->datagrams, message, (size_t)(end - message), 0, (struct sockaddr *)&from, size);
+    }
+    return NULL;
+}
+
+/* Over UDP at the port that it has over TCP. */
+static void raise_bare(struct server *server, uint16_t port)
+{
+    struct sockaddr_in name = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    pthread_t thread;
+    server->datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    must(bind(server->datagrams, (struct sockaddr *)&name, sizeof name) == 0, "a port for datagrams");
+    must(pthread_create(&thread, NULL, serve_datagrams, server) == 0, "a thread");
 }
 
 static int listen_somewhere(uint16_t *port, int serves)
@@ -248,8 +309,13 @@ static void live(struct far_end *far, int ready)
     must(BIO_read(text, far->authorities, sizeof far->authorities - 1) > 0, "PEM");
     for (int i = 0; i < FAR_SERVER_COUNT; i++) {
         servers[i] = (struct server){.which = (enum far_server)i};
-        servers[i].context = make_context(&authority, i == FAR_STRANGER ? "DNS:other.test" : "DNS:" FAR_NAME);
         servers[i].listener = listen_somewhere(&far->port[i], i != FAR_ABSENT);
+        if (i == FAR_BARE) {
+            raise_bare(&servers[i], far->port[i]);
+        } else {
+            servers[i].context =
+                make_context(&authority, i == FAR_STRANGER ? "DNS:other.test" : "DNS:" FAR_NAME);
+        }
         pthread_t thread;
         if (i != FAR_ABSENT) {
             must(pthread_create(&thread, NULL, serve, &servers[i]) == 0, "a thread");

@@ -1,6 +1,6 @@
 /*
- * The far end: a process with DNS over TLS servers that no fault touches. What it does with a question is
- * told by the first letters of its name, so that it needs to know nothing of runs.
+ * The far end: a process with DNS over TLS servers, and one in clear text, that no fault touches. What it
+ * does with a question is told by the first letters of its name, so that it needs to know nothing of runs.
  */
 #ifndef TESTS_FAULT_FAR_H
 #define TESTS_FAULT_FAR_H
@@ -36,6 +36,7 @@ enum far_server {
     FAR_BRIEF,    /* announces a short idle limit */
     FAR_STRANGER, /* its certificate bears another name */
     FAR_ABSENT,   /* nobody listens */
+    FAR_BARE,     /* in clear text, over UDP and TCP */
     FAR_SERVER_COUNT
 };
 

@@ -28,6 +28,7 @@
     X(write)           \
     X(recv)            \
     X(sendmsg)         \
+    X(recvmsg)         \
     X(recvmmsg)        \
     X(sendmmsg)        \
     X(channel_recvmsg) \

@@ -71,8 +71,10 @@ static void make_config(struct run *run)
     static char *quiet[] = {NULL};
     static char *talkative[] = {"DNSEAL_LOG_QUERIES=full", "DNSEAL_LOG_LEVEL=debug", NULL};
     for (size_t i = 0; i < run->story->server_count; i++) {
-        snprintf(urls[i], sizeof urls[i], "tls://127.0.0.1:%u#" FAR_NAME,
-                 run->far->port[run->story->servers[i]]);
+        enum far_server server = run->story->servers[i];
+        snprintf(urls[i], sizeof urls[i],
+                 server == FAR_BARE ? "udp://127.0.0.1:%u" : "tls://127.0.0.1:%u#" FAR_NAME,
+                 run->far->port[server]);
         upstream[i] = urls[i];
     }
     struct config_sources sources = {.upstream = upstream,

@@ -207,6 +207,30 @@ static void everything_logged(struct run *run)
     client_await(run);
 }
 
+/* A socket for each question.
+ *
+ * Shows: O05, G3, M7 */
+static void clear_text(struct run *run)
+{
+    for (unsigned i = 0; i < 3; i++) {
+        client_ask(run, FAR_PLAIN, 20);
+        client_await(run);
+    }
+}
+
+/* What fits no datagram comes over TCP.
+ *
+ * Shows: O05, G3, M7 */
+static void clear_text_truncated(struct run *run)
+{
+    client_connect(run, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        client_ask(run, FAR_PLAIN, 2);
+        client_ask_over(run, 0, FAR_LARGE, 5);
+        client_await(run);
+    }
+}
+
 #define STORY(function) .name = #function, .play = function
 
 const struct story stories[] = {
@@ -228,5 +252,7 @@ const struct story stories[] = {
     {STORY(clients_leave), .servers = {FAR_GOOD}, .server_count = 1},
     {STORY(drained), .servers = {FAR_GOOD}, .server_count = 1},
     {STORY(everything_logged), .servers = {FAR_GOOD}, .server_count = 1, .logs = true},
+    {STORY(clear_text), .servers = {FAR_BARE}, .server_count = 1},
+    {STORY(clear_text_truncated), .servers = {FAR_BARE}, .server_count = 1},
 };
 const size_t story_count = sizeof stories / sizeof stories[0];
