@@ -84,10 +84,15 @@ def twice(server, heard, reply):
         reply(server.answer_to(heard))
 
 
-def losing(share, chance):
-    """Of its datagrams so many are lost, by chance."""
+def losing(lost):
+    """For all servers that share it: of a name's datagrams the first lost(name) are lost."""
+    seen, lock = {}, threading.Lock()
+
     def script(server, heard, reply):
-        if heard.transport == "tcp" or chance.random() >= share:
+        with lock:
+            name = heard.name.lower()
+            seen[name] = seen.get(name, 0) + 1
+        if heard.transport == "tcp" or seen[name] > lost(name):
             reply(server.answer_to(heard))
     return script
 

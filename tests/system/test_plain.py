@@ -1,6 +1,5 @@
 """Servers in clear text, over UDP and TCP: asked where the configuration says so, and believed as far as can be."""
 import pathlib
-import random
 import subprocess
 import time
 
@@ -237,13 +236,15 @@ def test_a_late_answer_to_an_earlier_try(dnseal, plain):
 def test_lost_datagrams(dnseal, plain):
     """Shows: M7, RFC9520"""
     one, two = plain(), plain()
+    losses = plain_server.losing(lambda name: {"0": 1, "5": 2}.get(name.split(".")[0][-1], 0))
     for server in (one, two):
-        server.script = plain_server.losing(0.2, random.Random(7))
+        server.script = losses
     program = dnseal(one.url, two.url)
     names = ["n%d.example.test" % number for number in range(200)]
     answers = together([lambda name=name: program.query_udp(name, timeout=6) for name in names])
     assert all(is_right(answer, name, one) for answer, name in zip(answers, names))
     assert max(server.count(name, "udp") for server in (one, two) for name in names) <= 3
+    assert outcomes(program, "answer") == 200
 
 
 def test_a_server_that_goes_and_comes_back(dnseal, plain):
