@@ -1,5 +1,6 @@
 """Servers in clear text, over UDP and TCP: asked where the configuration says so, and believed as far as can be."""
 import pathlib
+import resource
 import subprocess
 import time
 
@@ -14,6 +15,7 @@ import wire
 from clients import together
 from plain_server import PlainServer
 from program import run, scaled
+from test_scarcity import outcome
 
 UNBOUND = """
 server:
@@ -302,3 +304,13 @@ def test_more_questions_than_sockets(dnseal, plain):
     names = ["n%d.example.test" % number for number in range(100)]
     answers = together([lambda name=name: program.query_udp(name, timeout=6) for name in names])
     assert all(is_right(answer, name, server) for answer, name in zip(answers, names))
+
+
+def test_sockets_of_questions_count_as_descriptors(plain, write_config):
+    """Shows: W5, M7"""
+    server = plain()
+    file, address, port = write_config(server.url, workers=1)
+    limits = [outcome(resource.RLIMIT_NOFILE, count, file, address, port) for count in (300, 500, 600)]
+    assert limits == ["refused", "refused", "served"]
+    file, address, port = write_config(server.url, workers=1, upstream={"in_flight": 16})
+    assert outcome(resource.RLIMIT_NOFILE, 100, file, address, port) == "served"
