@@ -1,5 +1,5 @@
-"""A server of DNS in clear text over UDP and TCP that answers by rule (zone.py), misbehaves by script and remembers what
-it heard. Standard library only."""
+"""A server of DNS in clear text over UDP and TCP that answers by rule (zone.py), misbehaves by script and remembers
+what it heard. Standard library only."""
 import random
 import socket
 import struct
