@@ -1,7 +1,7 @@
 /*
- * One server, dialled: a connection, questions one after the other, questions at once, and a second
- * connection for the session. A server that gives one good answer works; what it does not do after that is
- * told, and is no failure. Called by probe.c.
+ * One server, dialled: a connection, questions one after the other, questions at once, and with TLS a second
+ * connection for the session. One of UDP is left to datagram.c. A server that gives one good answer works;
+ * what it does not do after that is told, and is no failure. Called by probe.c.
  */
 #include <assert.h>
 
@@ -16,7 +16,7 @@ static uint64_t now_of(const struct probe_dial *dial)
     return event_now(dial->shop->loop);
 }
 
-static void set_patience(struct probe_dial *dial, uint64_t most)
+void probe_dial_wait(struct probe_dial *dial, uint64_t most)
 {
     event_timer_set(dial->shop->loop, &dial->timer, now_of(dial) + most);
 }
@@ -29,18 +29,19 @@ static void on_ending(struct event_after *after)
     dial->done(dial);
 }
 
-static void end(struct probe_dial *dial, const char *reason)
+void probe_dial_end(struct probe_dial *dial, const char *reason)
 {
     dial->result->reason = reason;
     dial->stage = PROBE_DONE;
     event_timer_clear(&dial->timer);
     stream_close(&dial->stream);
+    probe_datagram_close(dial);
     event_after_add(dial->shop->loop, &dial->ending);
 }
 
 /* ---- what is known of the server ---- */
 
-static void note_connection(struct probe_dial *dial)
+void probe_dial_note_connection(struct probe_dial *dial)
 {
     const struct tls_session *session = stream_session(&dial->stream);
     struct probe_result *result = dial->result;
@@ -73,20 +74,32 @@ static void note_agreement(struct probe_dial *dial)
 
 /* ---- asking ---- */
 
-static void ask(struct probe_dial *dial)
+static bool is_tls(const struct probe_dial *dial)
 {
-    uint8_t question[PROBE_NAME_MAX], message[DNS_QUERY_MAX];
+    return dial->result->upstream->transport == CONFIG_TLS;
+}
+
+/* As it is asked while the program serves: no padding in clear text, and over UDP nothing to keep alive. */
+size_t probe_dial_write(struct probe_dial *dial, unsigned index, uint8_t out[DNS_QUERY_MAX])
+{
+    uint8_t question[PROBE_NAME_MAX];
     size_t size = 0;
     struct dns_question_form form = {
-        .question = span_of(question, probe_question(&dial->theme, dial->asked, question)),
+        .question = span_of(question, probe_question(&dial->theme, index, question)),
         .rd = true,
-        .keepalive = true,
-        .padding_block = (size_t)dial->config->tls.padding,
+        .keepalive = dial->result->upstream->transport != CONFIG_UDP,
+        .padding_block = is_tls(dial) ? (size_t)dial->config->tls.padding : 0,
     };
-    int error = dns_query_write(&form, message, sizeof message, &size);
+    int error = dns_query_write(&form, out, DNS_QUERY_MAX, &size);
     assert(error == 0);
-    bytes_put_u16(message, (uint16_t)(dial->first_id + dial->asked));
-    dial->asked++;
+    bytes_put_u16(out, (uint16_t)(dial->first_id + index));
+    return size;
+}
+
+void probe_dial_ask_in_stream(struct probe_dial *dial)
+{
+    uint8_t message[DNS_QUERY_MAX];
+    size_t size = probe_dial_write(dial, dial->asked++, message);
     /* A stream that takes nothing any more says so by itself. */
     (void)stream_send(&dial->stream, span_of(message, size));
 }
@@ -95,7 +108,7 @@ static void ask_one(struct probe_dial *dial)
 {
     dial->stage = PROBE_ASKING;
     dial->asked_at = now_of(dial);
-    ask(dial);
+    probe_dial_ask_in_stream(dial);
 }
 
 static void ask_together(struct probe_dial *dial)
@@ -104,7 +117,7 @@ static void ask_together(struct probe_dial *dial)
     dial->asked_at = now_of(dial);
     dial->last = dial->asked;
     while (dial->asked < PROBE_QUESTIONS) {
-        ask(dial);
+        probe_dial_ask_in_stream(dial);
     }
 }
 
@@ -113,11 +126,15 @@ static void ask_together(struct probe_dial *dial)
 /* For the session alone. Where it does not come about there is less to tell. */
 static void connect_again(struct probe_dial *dial)
 {
+    if (!is_tls(dial)) {
+        probe_dial_end(dial, NULL);
+        return;
+    }
     dial->stage = PROBE_CONNECTING_AGAIN;
     stream_close(&dial->stream);
     if (stream_connect(&dial->stream, dial->shop, &dial->result->upstream->address, dial->client,
                        dial->handler) != 0) {
-        end(dial, NULL);
+        probe_dial_end(dial, NULL);
     }
 }
 
@@ -126,12 +143,14 @@ static void on_opened(struct stream *stream)
     struct probe_dial *dial = container_of(stream, struct probe_dial, stream);
     if (dial->stage == PROBE_CONNECTING_AGAIN) {
         dial->result->resumption = stream_resumed(stream) ? PROBE_RESUMED : PROBE_NOT_RESUMED;
-        end(dial, NULL);
+        probe_dial_end(dial, NULL);
         return;
     }
-    note_connection(dial);
-    note_agreement(dial);
-    set_patience(dial, dial->config->limits.query_timeout);
+    probe_dial_note_connection(dial);
+    if (is_tls(dial)) {
+        note_agreement(dial);
+    }
+    probe_dial_wait(dial, dial->config->limits.query_timeout);
     ask_one(dial);
 }
 
@@ -144,18 +163,27 @@ static void take_first(struct probe_dial *dial, const struct dns_answer *answer)
     result->keepalive = answer->keepalive;
     result->is_padded = answer->padded;
     result->answer_size = answer->message.size;
-    set_patience(dial, dial->config->limits.query_timeout);
 }
 
-static void take_single(struct probe_dial *dial, const struct dns_answer *answer)
+bool probe_dial_take(struct probe_dial *dial, const struct dns_answer *answer)
 {
     struct probe_result *result = dial->result;
     result->latency[result->answered++] = now_of(dial) - dial->asked_at;
     if (result->answered == 1) {
         take_first(dial, answer);
     }
-    if (result->rcode != DNS_RCODE_NOERROR && result->rcode != DNS_RCODE_NXDOMAIN) {
-        end(dial, "rcode");
+    return result->rcode == DNS_RCODE_NOERROR || result->rcode == DNS_RCODE_NXDOMAIN;
+}
+
+static void take_single(struct probe_dial *dial, const struct dns_answer *answer)
+{
+    const struct probe_result *result = dial->result;
+    bool is_good = probe_dial_take(dial, answer);
+    if (result->answered == 1) {
+        probe_dial_wait(dial, dial->config->limits.query_timeout);
+    }
+    if (!is_good) {
+        probe_dial_end(dial, "rcode");
     } else if (result->answered < PROBE_SINGLE) {
         ask_one(dial);
     } else {
@@ -185,21 +213,34 @@ static bool is_awaited(const struct probe_dial *dial, unsigned index, const stru
     return dns_answer_matches(answer, span_of(question, probe_question(&dial->theme, index, question)));
 }
 
+int probe_dial_read(struct probe_dial *dial, struct span message, struct dns_answer *out)
+{
+    int error = dns_answer_read(message, out);
+    if (error != 0 && error != ERROR_INVALID) {
+        dial->trouble = "malformed";
+        return error;
+    }
+    unsigned index = (uint16_t)(bytes_get_u16(message.data) - dial->first_id);
+    if (error != 0 || !is_awaited(dial, index, out)) {
+        dial->trouble = "mismatch";
+        return ERROR_INVALID;
+    }
+    dial->is_answered[index] = true;
+    return (int)index;
+}
+
 static void on_message(struct stream *stream, struct span message)
 {
     struct probe_dial *dial = container_of(stream, struct probe_dial, stream);
     struct dns_answer answer;
-    unsigned index = (uint16_t)(bytes_get_u16(message.data) - dial->first_id);
-    int error = dns_answer_read(message, &answer);
-    if (error != 0 || !is_awaited(dial, index, &answer)) {
-        dial->trouble = error == ERROR_MALFORMED ? "malformed" : "mismatch";
+    int index = probe_dial_read(dial, message, &answer);
+    if (index < 0) {
         return;
     }
-    dial->is_answered[index] = true;
     if (dial->stage == PROBE_ASKING) {
         take_single(dial, &answer);
     } else {
-        take_together(dial, index);
+        take_together(dial, (unsigned)index);
     }
 }
 
@@ -210,16 +251,16 @@ static void on_closed(struct stream *stream, int error)
 {
     struct probe_dial *dial = container_of(stream, struct probe_dial, stream);
     if (dial->stage == PROBE_CONNECTING_AGAIN) {
-        end(dial, NULL);
+        probe_dial_end(dial, NULL);
         return;
     }
-    note_connection(dial);
+    probe_dial_note_connection(dial);
     if (dial->result->answered > 0) {
         connect_again(dial);
     } else if (dial->stage == PROBE_CONNECTING || error == ERROR_TLS) {
-        end(dial, stream_reason_word(error, stream_failure(stream)));
+        probe_dial_end(dial, stream_reason_word(error, stream_failure(stream)));
     } else {
-        end(dial, dial->trouble != NULL ? dial->trouble : "hung_up");
+        probe_dial_end(dial, dial->trouble != NULL ? dial->trouble : "hung_up");
     }
 }
 
@@ -240,12 +281,12 @@ static void connecting_takes_long(struct probe_dial *dial)
     uint64_t handshake_end =
         dial->begun_at + dial->config->upstream.connect_timeout + dial->config->upstream.handshake_timeout;
     if (!stream_is_connected(&dial->stream)) {
-        end(dial, "connect_timeout");
+        probe_dial_end(dial, "connect_timeout");
     } else if (now_of(dial) < handshake_end) {
         event_timer_set(dial->shop->loop, &dial->timer, handshake_end);
     } else {
-        note_connection(dial);
-        end(dial, "handshake_timeout");
+        probe_dial_note_connection(dial);
+        probe_dial_end(dial, "handshake_timeout");
     }
 }
 
@@ -254,24 +295,30 @@ static void on_timer(struct event_timer *timer)
     struct probe_dial *dial = container_of(timer, struct probe_dial, timer);
     if (dial->stage == PROBE_CONNECTING) {
         connecting_takes_long(dial);
+    } else if (dial->result->upstream->transport == CONFIG_UDP) {
+        probe_datagram_time_over(dial);
     } else if (dial->result->answered > 0) {
-        end(dial, NULL);
+        probe_dial_end(dial, NULL);
     } else {
-        end(dial, dial->trouble != NULL ? dial->trouble : "no_answer");
+        probe_dial_end(dial, dial->trouble != NULL ? dial->trouble : "no_answer");
     }
 }
 
 void probe_dial_begin(struct probe_dial *dial)
 {
+    event_timer_init(&dial->timer, on_timer);
+    event_after_init(&dial->ending, on_ending);
+    if (dial->result->upstream->transport == CONFIG_UDP) {
+        probe_datagram_begin(dial);
+        return;
+    }
     dial->stage = PROBE_CONNECTING;
     dial->handler = &handler;
     dial->begun_at = now_of(dial);
-    event_timer_init(&dial->timer, on_timer);
-    event_after_init(&dial->ending, on_ending);
-    set_patience(dial, dial->config->upstream.connect_timeout);
+    probe_dial_wait(dial, dial->config->upstream.connect_timeout);
     int error = stream_connect(&dial->stream, dial->shop, &dial->result->upstream->address, dial->client,
                                dial->handler);
     if (error != 0) {
-        end(dial, stream_reason_word(error, NULL));
+        probe_dial_end(dial, stream_reason_word(error, NULL));
     }
 }

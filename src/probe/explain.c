@@ -3,6 +3,7 @@
  * sentence adds is what was seen: which names the certificate bears, when it ended, which key is there.
  * Called by report.c.
  */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ static const struct tls_certificate *own_certificate(const struct probe_result *
     return &result->chain[0];
 }
 
-static void explain_plain(const struct probe_result *result, const struct probe_page *page, struct text out)
+static void explain_by_word(const struct probe_result *result, const struct probe_page *page, struct text out)
 {
     static const struct {
         const char *reason, *sentence;
@@ -35,10 +36,6 @@ static void explain_plain(const struct probe_result *result, const struct probe_
         {"version", "there is no version of TLS that both speak"},
         {"cipher", "there is no cipher suite that both speak"},
         {"alert", "the server sent an alert"},
-        {"no_answer", "TLS is fine, but no answer to a DNS query comes"},
-        {"hung_up", "TLS is fine, but the server closes the connection when it is asked"},
-        {"malformed", "TLS is fine, but what comes is no DNS answer"},
-        {"mismatch", "TLS is fine, but it answers what was not asked"},
     };
     (void)page;
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
@@ -50,12 +47,52 @@ static void explain_plain(const struct probe_result *result, const struct probe_
     snprintf(out.at, out.size, "%s", result->failure.detail);
 }
 
+/* What was well until then. */
+static const char *so_far(const struct probe_result *result)
+{
+    static const char *const words[] = {
+        [CONFIG_TLS] = "TLS is fine, but ",
+        [CONFIG_TCP] = "TCP connects, but ",
+        [CONFIG_UDP] = "",
+    };
+    return words[result->upstream->transport];
+}
+
+static void explain_service(const struct probe_result *result, const struct probe_page *page, struct text out)
+{
+    static const struct {
+        const char *reason, *sentence;
+    } sentences[] = {
+        {"no_answer", "no answer to a DNS query comes"},
+        {"hung_up", "the server closes the connection when it is asked"},
+        {"malformed", "what comes is no DNS answer"},
+        {"mismatch", "it answers what was not asked"},
+    };
+    size_t i = 0;
+    (void)page;
+    while (strcmp(sentences[i].reason, result->reason) != 0) {
+        i++;
+        assert(i < sizeof sentences / sizeof sentences[0]);
+    }
+    snprintf(out.at, out.size, "%s%s", so_far(result), sentences[i].sentence);
+}
+
 static void explain_rcode(const struct probe_result *result, const struct probe_page *page, struct text out)
 {
     char code[16];
     (void)page;
-    snprintf(out.at, out.size, "TLS is fine, but it answers %s to a harmless query",
+    snprintf(out.at, out.size, "%sit answers %s to a harmless query", so_far(result),
              dns_rcode_text(result->rcode, code));
+}
+
+/* Over UDP there is no connection that could be refused. */
+static void explain_refusal(const struct probe_result *result, const struct probe_page *page, struct text out)
+{
+    if (result->upstream->transport == CONFIG_UDP) {
+        snprintf(out.at, out.size, "nothing listens there: a message of the network (ICMP) says so");
+    } else {
+        explain_by_word(result, page, out);
+    }
 }
 
 static void explain_name(const struct probe_result *result, const struct probe_page *page, struct text out)
@@ -96,7 +133,7 @@ static void explain_authority(const struct probe_result *result, const struct pr
                               struct text out)
 {
     if (result->chain_count == 0) {
-        explain_plain(result, page, out);
+        explain_by_word(result, page, out);
         return;
     }
     const struct tls_certificate *last = &result->chain[result->chain_count - 1];
@@ -129,6 +166,11 @@ void probe_explain(const struct probe_result *result, const struct probe_page *p
         void (*explain)(const struct probe_result *, const struct probe_page *, struct text);
     } explanations[] = {
         {"rcode", explain_rcode},
+        {"no_answer", explain_service},
+        {"hung_up", explain_service},
+        {"malformed", explain_service},
+        {"mismatch", explain_service},
+        {"refused", explain_refusal},
         {"wrong_name", explain_name},
         {"expired", explain_time},
         {"not_yet_valid", explain_time},
@@ -143,7 +185,7 @@ void probe_explain(const struct probe_result *result, const struct probe_page *p
             return;
         }
     }
-    explain_plain(result, page, text);
+    explain_by_word(result, page, text);
 }
 
 /* The size of the first of the names, where it is one that a URL can have behind its #. */

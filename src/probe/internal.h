@@ -1,7 +1,8 @@
 /*
  * What the files of the probe share.
  *
- * Files, from the bottom up: question.c (what is asked), dial.c (one server, step by step), page.c (lines of
+ * Files, from the bottom up: question.c (what is asked), dial.c (one server, step by step),
+ * datagram.c (one of UDP), page.c (lines of
  * a report), explain.c (what is wrong), report.c (what was found), probe.c (all servers at once).
  */
 #ifndef PROBE_INTERNAL_H
@@ -47,6 +48,7 @@ struct probe_result {
     uint64_t together_time;
     bool is_out_of_order;
     enum probe_resumption resumption;
+    const char *stream_reason; /* of a server of UDP: why it cannot be asked over TCP, NULL: it can */
 };
 
 /* ---- question.c ---- */
@@ -72,6 +74,8 @@ enum probe_stage {
     PROBE_ASKING,
     PROBE_ASKING_TOGETHER,
     PROBE_CONNECTING_AGAIN,
+    PROBE_ASKING_IN_DATAGRAMS, /* a server of UDP: first this, */
+    PROBE_ASKING_IN_STREAM,    /* then that */
     PROBE_DONE
 };
 
@@ -80,7 +84,7 @@ struct probe_dial {
     struct event_timer timer;
     struct stream_shop *shop;
     const struct config *config;
-    struct tls_client *client;
+    struct tls_client *client; /* NULL in clear text */
     struct probe_result *result;
     uint16_t first_id; /* of the questions */
     struct probe_theme theme;
@@ -95,10 +99,42 @@ struct probe_dial {
     unsigned last;       /* the question that was answered last */
     const char *trouble; /* what came instead of an answer, NULL for nothing */
     struct event_after ending;
+    struct event_watch watch; /* of UDP: the socket of the question that is out */
+    uint64_t give_up_at;
 };
 
 /* Begins; what the caller sets is set, everything else is 0. */
 void probe_dial_begin(struct probe_dial *dial);
+
+/* What dial.c does for datagram.c as well: waits so long at most; ends, with a reason where it does not work;
+ * notes what is known of the connection. */
+void probe_dial_wait(struct probe_dial *dial, uint64_t most);
+void probe_dial_end(struct probe_dial *dial, const char *reason);
+void probe_dial_note_connection(struct probe_dial *dial);
+
+/* Writes question number `index`, its size returned. */
+size_t probe_dial_write(struct probe_dial *dial, unsigned index, uint8_t out[DNS_QUERY_MAX]);
+
+/* Sends the next question over the stream. */
+void probe_dial_ask_in_stream(struct probe_dial *dial);
+
+/* The number of the question that the message answers, for the first time; else an error, and the trouble is
+ * noted. */
+int probe_dial_read(struct probe_dial *dial, struct span message, struct dns_answer *out);
+
+/* Notes the answer to one of the single questions. Whether it is one that a server which works gives. */
+bool probe_dial_take(struct probe_dial *dial, const struct dns_answer *answer);
+
+/* ---- datagram.c ---- */
+
+/* Begins to ask a server of UDP. */
+void probe_datagram_begin(struct probe_dial *dial);
+
+/* What was waited for has not come. */
+void probe_datagram_time_over(struct probe_dial *dial);
+
+/* Closes the socket of the question that is out, where there is one. */
+void probe_datagram_close(struct probe_dial *dial);
 
 /* ---- page.c ---- */
 

@@ -55,6 +55,9 @@ static int open_line(struct probe *probe, size_t index)
     line->dial.done = on_done;
     line->dial.first_id = random_u16(&probe->random);
     probe_theme_choose(config, upstream->group, random_u64(&probe->random), &line->dial.theme);
+    if (upstream->transport != CONFIG_TLS) {
+        return 0;
+    }
     struct tls_identity identity = config_upstream_identity(config, upstream);
     return tls_client_build(&identity, probe->setup->trust, &line->dial.client);
 }

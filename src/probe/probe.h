@@ -1,8 +1,8 @@
 /*
  * The servers of a configuration, dialled once and explained to a person: who they are, how they speak, what
- * is wrong with those that do not work, and the way out. Each is verified exactly as it is while the program
- * serves, and nothing is sent to one that fails that. To be run in a process without rights: it reads
- * strangers' bytes.
+ * is wrong with those that do not work, and the way out. Each is asked exactly as it is while the program
+ * serves: verified before anything is sent, or in clear text where it is written so. To be run in a process
+ * without rights: it reads strangers' bytes.
  */
 #ifndef PROBE_PROBE_H
 #define PROBE_PROBE_H

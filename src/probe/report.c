@@ -23,12 +23,19 @@ static void tell_connection(const struct probe_result *result, const struct prob
 {
     char address[ADDRESS_TEXT_SIZE];
     address_format(&result->upstream->address, true, address);
-    if (result->is_connected) {
+    if (result->upstream->transport == CONFIG_UDP) {
+        probe_page_line(page, "address", "%s, UDP", address);
+    } else if (result->is_connected) {
         probe_page_line(page, "address", "%s, TCP in %.1f ms (round trip %.1f ms)", address,
                         milliseconds(result->connect_time), milliseconds(result->round_trip));
     } else {
         probe_page_line(page, "address", "%s", address);
     }
+}
+
+static void tell_clear_text(const struct probe_page *page)
+{
+    probe_page_line(page, "clear text", "whoever is on the way can read and change queries and answers");
 }
 
 static void tell_agreement(const struct probe_result *result, const struct probe_page *page)
@@ -168,12 +175,35 @@ static void tell_latency(const struct probe_result *result, const struct probe_p
                     milliseconds(sorted[result->answered - 1]));
 }
 
+/* Of a server of UDP. */
+static void tell_stream(const struct probe_result *result, const struct probe_page *page)
+{
+    if (result->stream_reason == NULL) {
+        probe_page_line(page, "tcp", "in %.1f ms (round trip %.1f ms), for what no datagram carries",
+                        milliseconds(result->connect_time), milliseconds(result->round_trip));
+    } else {
+        probe_page_line(page, "tcp", "fails (%s): what no datagram carries has no answer here",
+                        result->stream_reason);
+    }
+}
+
 static void tell_service(const struct probe_result *result, const struct probe_page *page)
 {
-    tell_resumption(result, page);
-    tell_keepalive(result, page);
-    tell_padding(result, page);
-    tell_pipelining(result, page);
+    switch (result->upstream->transport) {
+    case CONFIG_TLS:
+        tell_resumption(result, page);
+        tell_keepalive(result, page);
+        tell_padding(result, page);
+        tell_pipelining(result, page);
+        break;
+    case CONFIG_TCP:
+        tell_keepalive(result, page);
+        tell_pipelining(result, page);
+        break;
+    case CONFIG_UDP:
+        tell_stream(result, page);
+        break;
+    }
     tell_latency(result, page);
 }
 
@@ -201,6 +231,9 @@ void probe_report(const struct probe_result *result, const struct probe_page *pa
         probe_page_head(page, result->upstream->label, "works", false);
     }
     tell_connection(result, page);
+    if (result->upstream->transport != CONFIG_TLS) {
+        tell_clear_text(page);
+    }
     if (result->is_secured) {
         tell_agreement(result, page);
         tell_identity(result, page);

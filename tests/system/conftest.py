@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from certificates import Certificates  # noqa: E402
 from dot_server import Server  # noqa: E402
 from namespace import Namespace  # noqa: E402
+from plain_server import PlainServer  # noqa: E402
 from program import Program, merged, yaml  # noqa: E402
 from server_process import ServerProcess  # noqa: E402
 
@@ -83,6 +84,19 @@ def address():
 @pytest.fixture
 def port():
     return find_port
+
+
+@pytest.fixture
+def plain(address):
+    """plain() makes and starts a server in clear text."""
+    running = []
+
+    def make(**options):
+        running.append(PlainServer(address(), address()))
+        return running[-1].start(**options)
+    yield make
+    for server in running:
+        server.stop()
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+import plain_server
 import scripts
+import wire
 from certificates import BAD
 from program import BINARY, clean_environment, run, scaled
 from shifted_clock import ShiftedClock
@@ -254,6 +256,72 @@ def test_tls_without_dns(connect, a, word):
     assert_fails(report, word, "TLS is fine")
     assert "REFUSED" in report.heads[0] or word != "rcode"
     assert report.one("tls") and report.one("pin")
+
+
+def test_servers_in_clear_text(connect, plain):
+    """Shows: I6, M7"""
+    server = plain()
+    report = connect(server.url, "office=tcp" + server.url[3:], routes={"office.test": "office"})
+    assert report.code == 0 and all(": works" in head for head in report.heads), report.text
+    assert report.one("address") == "%s:%d, UDP" % (server.address, server.port)
+    assert "TCP in " in report.one("address", server=1)
+    for i in range(2):
+        assert "can read and change" in report.one("clear text", server=i)
+        assert "the middle of 5," in report.one("latency", server=i)
+        assert not any(report.one(label, server=i) for label in ("tls", "identity", "certificate", "resumption", "padding"))
+    assert re.match(r"in [\d.]+ ms .*for what no datagram carries", report.one("tcp"))
+    assert "8 queries at once, all answered" in report.one("pipelining", server=1)
+    udp, tcp = server.of("."), server.of("office.test", "tcp")
+    assert [heard.transport for heard in udp] == ["udp"] * 5
+    assert len({heard.port for heard in udp}) == 5, "a socket for each question"
+    assert len(tcp) == 5 + 7 and not any(heard.message.opt.get(wire.PADDING) for heard in udp + tcp)
+
+
+def test_udp_without_tcp(connect, plain):
+    """Shows: I6, M7
+
+    It works, as far as datagrams carry."""
+    report = connect(plain(transports=["udp"]).url)
+    assert report.code == 0 and ": works" in report.heads[0]
+    assert report.one("tcp").startswith("fails (refused): ")
+    silent = plain()
+    silent.script = lambda server, heard, reply: heard.transport == "udp" and plain_server.answer(server, heard, reply)
+    assert connect(silent.url).one("tcp").startswith("fails (no_answer): ")
+
+
+def test_lost_datagrams_are_sent_again(connect, plain):
+    """Shows: M7"""
+    server = plain()
+    server.script = plain_server.losing(lambda name: 1)
+    report = connect(server.url)
+    assert report.code == 0, report.text
+    assert server.count(".", "udp") == 6
+
+
+PLAIN_FAILURES = {
+    "no_answer": (plain_server.silent, "no answer to a DNS query"),
+    "rcode": (plain_server.changed(scripts.with_flags(rcode=5)), "REFUSED"),
+    "mismatch": (plain_server.changed(scripts.with_id(1)), "was not asked"),
+    "malformed": (plain_server.changed(lambda message: message[:-3]), "no DNS answer"),
+}
+
+
+@pytest.mark.parametrize("word", PLAIN_FAILURES)
+def test_clear_text_without_dns(connect, plain, word):
+    """Shows: L01"""
+    server = plain()
+    server.script = PLAIN_FAILURES[word][0]
+    report = connect(server.url, limits={"query_timeout": "1500ms"})
+    assert_fails(report, word, PLAIN_FAILURES[word][1])
+    assert "TLS" not in report.heads[0] and "tcp" not in report.lines[0]
+
+
+def test_nobody_there_in_clear_text(connect, plain):
+    """Shows: L01"""
+    server = plain()
+    server.stop()
+    assert_fails(connect(server.url), "refused", "nothing listens there: a message of the network")
+    assert_fails(connect("tcp" + server.url[3:]), "refused", "the connection was refused")
 
 
 def test_a_wrong_clock(connect, a, tmp_path, identities):

@@ -13,7 +13,6 @@ import plain_server
 import scripts
 import wire
 from clients import together
-from plain_server import PlainServer
 from program import run, scaled
 from test_scarcity import outcome
 
@@ -35,19 +34,6 @@ remote-control:
   control-enable: no
 """
 SERVFAIL = wire.RCODES["SERVFAIL"]
-
-
-@pytest.fixture
-def plain(address):
-    """plain() makes and starts a server in clear text."""
-    running = []
-
-    def make(**options):
-        running.append(PlainServer(address(), address()))
-        return running[-1].start(**options)
-    yield make
-    for server in running:
-        server.stop()
 
 
 def address_of(server, name):

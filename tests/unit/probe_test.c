@@ -142,6 +142,42 @@ static void what_is_not_known_is_not_claimed(void **state)
     assert_non_null(strstr(told, "answers are not padded"));
 }
 
+/* Shows: I6, M7 */
+static void a_server_in_clear_text_is_told_without_tls(void **state)
+{
+    (void)state;
+    struct config_upstream plain = {.transport = CONFIG_TCP,
+                                    .address = upstream.address,
+                                    .label = (char *)(uintptr_t) "tcp://192.0.2.1:853"};
+    struct probe_page page = page_of(false);
+    struct probe_result result = good_result();
+    result.upstream = &plain;
+    result.is_secured = false;
+    result.chain_count = 0;
+    probe_report(&result, &page);
+    assert_string_equal(
+        told, "tcp://192.0.2.1:853: works\n"
+              "    address      192.0.2.1:853, TCP in 2.0 ms (round trip 1.5 ms)\n"
+              "    clear text   whoever is on the way can read and change queries and answers\n"
+              "    keepalive    idle connections are kept for 30.5 s\n"
+              "    pipelining   8 queries at once, all answered in 20.0 ms, in the order of the queries\n"
+              "    latency      7.0 ms (the middle of 5, 5.0 to 9.0 ms)\n");
+    page = page_of(false);
+    plain.transport = CONFIG_UDP;
+    plain.label = (char *)(uintptr_t) "udp://192.0.2.1:853";
+    probe_report(&result, &page);
+    assert_string_equal(told,
+                        "udp://192.0.2.1:853: works\n"
+                        "    address      192.0.2.1:853, UDP\n"
+                        "    clear text   whoever is on the way can read and change queries and answers\n"
+                        "    tcp          in 2.0 ms (round trip 1.5 ms), for what no datagram carries\n"
+                        "    latency      7.0 ms (the middle of 5, 5.0 to 9.0 ms)\n");
+    page = page_of(false);
+    result.stream_reason = "refused";
+    probe_report(&result, &page);
+    assert_non_null(strstr(told, "tcp          fails (refused): what no datagram carries"));
+}
+
 static void expect_told(const struct probe_result *result, const char *sentence, const char *way_out)
 {
     char text[512];
@@ -190,6 +226,24 @@ static void failures_are_explained_by_what_was_seen(void **state)
     result = result_of("other");
     snprintf(result.failure.detail, sizeof result.failure.detail, "%s", "internal error");
     expect_told(&result, "internal error", NULL);
+}
+
+/* Shows: L01, M7 */
+static void failures_in_clear_text_do_not_speak_of_tls(void **state)
+{
+    (void)state;
+    struct config_upstream plain = {.transport = CONFIG_TCP, .address = upstream.address};
+    struct probe_result result = {.upstream = &plain, .reason = "no_answer"};
+    expect_told(&result, "TCP connects, but no answer to a DNS query comes", NULL);
+    result.reason = "refused";
+    expect_told(&result, "nothing listens there: the connection was refused", NULL);
+    plain.transport = CONFIG_UDP;
+    expect_told(&result, "nothing listens there: a message of the network (ICMP) says so", NULL);
+    result.reason = "malformed";
+    expect_told(&result, "what comes is no DNS answer", NULL);
+    result.reason = "rcode";
+    result.rcode = DNS_RCODE_REFUSED;
+    expect_told(&result, "it answers REFUSED to a harmless query", NULL);
 }
 
 /* Shows: L01 */
@@ -288,7 +342,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_server_is_told_whole),
         cmocka_unit_test(what_is_not_known_is_not_claimed),
+        cmocka_unit_test(a_server_in_clear_text_is_told_without_tls),
         cmocka_unit_test(failures_are_explained_by_what_was_seen),
+        cmocka_unit_test(failures_in_clear_text_do_not_speak_of_tls),
         cmocka_unit_test(another_certificate_of_the_chain_may_have_ended),
         cmocka_unit_test(red_is_for_failures_and_for_terminals),
         cmocka_unit_test(a_server_is_asked_for_what_it_is_there_for),
