@@ -117,7 +117,8 @@ static void close_datagram(struct upstream_datagram *datagram)
 void upstream_datagram_abandon(struct upstream_attempt *attempt)
 {
     struct upstream_datagram *datagram = attempt->datagram;
-    if (datagram->server->unanswered > 0 && event_timer_pending(&datagram->timer)) {
+    bool is_in_doubt = datagram->server->failing || datagram->server->unanswered > 0;
+    if (is_in_doubt && event_timer_pending(&datagram->timer)) {
         let_go(datagram);
     } else {
         close_datagram(datagram);
