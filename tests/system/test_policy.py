@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+import plain_server
 import scripts
 from clients import Flow
 from program import run, scaled
@@ -144,6 +145,56 @@ def test_what_one_worker_finds_out_is_told_once(dnseal, a, b):
     ask_many(program, "again")
     assert len(program.seen("upstream_up", upstream=a.url)) == 2
     assert len(program.seen("upstream_down", upstream=a.url)) == 1
+
+
+def test_what_one_worker_finds_out_over_udp_is_told_once(dnseal, plain):
+    """Shows: F01, M7"""
+    one, two = plain(), plain()
+    program = dnseal(one.url, two.url, groups=group("round-robin"), workers=4)
+    ask_many(program, "before")
+    assert len(program.seen("upstream_up", upstream=one.url, transport="udp")) == 1
+    assert program.status().total("dnseal_upstream_up", upstream=one.url) == 4
+    one.stop()
+    ask_many(program, "while")
+    time.sleep(2)
+    ask_many(program, "still")
+    down = program.seen("upstream_down", upstream=one.url)
+    assert [(line["transport"], line["reason"]) for line in down] == [("udp", "refused")]
+    one.start()
+    end = time.monotonic() + scaled(5)
+    while not program.seen("upstream_up", upstream=one.url)[1:] and time.monotonic() < end:
+        ask_many(program, "after", 20)
+    time.sleep(1)
+    ask_many(program, "again")
+    assert len(program.seen("upstream_up", upstream=one.url)) == 2
+    assert len(program.seen("upstream_down", upstream=one.url)) == 1
+
+
+def test_the_fastest_over_udp_is_asked(dnseal, plain):
+    """Shows: I4, M7"""
+    one, two = plain(), plain()
+    one.script = plain_server.after(0.05)
+    program = dnseal(one.url, two.url, groups=group(), workers=1)
+    ask_many(program, "first", 50)
+    one.heard.clear()
+    two.heard.clear()
+    ask_many(program, "then")
+    assert len(two.heard) > 10 * len(one.heard)
+
+
+def test_ready_again_without_questions_over_udp(dnseal, plain):
+    """Shows: F08, M7
+
+    Who is not ready gets no questions: the server is looked at by one of ours."""
+    server = plain()
+    program = dnseal(server.url, workers=2)
+    assert healthcheck(program).returncode == 0
+    server.stop()
+    program.query_udp("in-vain.test", timeout=6)
+    assert "every upstream is down" in healthcheck(program).stderr
+    server.start()
+    assert wait_health(program, 0, scaled(45))
+    assert [heard.name for heard in server.heard] == ["."]
 
 
 def test_ready_is_who_can_ask_somebody(dnseal, a, b):
