@@ -16,7 +16,7 @@ static const struct {
     {"connect_timeout",
      "no answer to the connection: check the network and whether a firewall stops this port"},
     {"handshake_timeout", "connected, but the server does not finish TLS: is it a DNS over TLS port?"},
-    {"silent", "connected, but no answer comes: ask its operator; it is tried again as queries come"},
+    {"silent", "no answer comes: ask its operator; it is tried again as queries come"},
     {"mismatch", "it answers what nobody asked: ask its operator; it is tried again as queries come"},
     {"expired", "the certificate has expired: tell its operator, or check the clock of this machine"},
     {"not_yet_valid", "the certificate is not valid yet: check the clock of this machine"},

@@ -79,7 +79,9 @@ static void continue_handshake(struct stream *stream)
 static void finish_connect(struct stream *stream)
 {
     int error = net_tcp_connected(stream->descriptor);
-    stream->connected_at = event_now(stream->shop->loop);
+    if (!error || error == ERROR_RESET) { /* it had come about when it was reset */
+        stream->connected_at = event_now(stream->shop->loop);
+    }
     if (!error && stream->client == NULL) {
         become_open(stream);
         return;

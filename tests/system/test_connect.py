@@ -187,7 +187,9 @@ def test_what_is_no_dns_over_tls(connect, server, mode):
 def test_nobody_there(connect, a):
     """Shows: L01"""
     a.kill()
-    assert_fails(connect(a), "refused", "nothing listens")
+    report = connect(a)
+    assert_fails(report, "refused", "nothing listens")
+    assert report.one("address") == "%s:%d" % (a.address, a.port)
 
 
 def test_no_answer_to_the_connection(connect, a):
