@@ -56,9 +56,10 @@ def test_no_backoff_outlives_a_wrong_clock(dnseal, a, b, clock, identities):
     assert ask(program, "early.test").rcode == 0 and b.heard
     assert program.wait_event("tls_failure", scaled(2))["reason"] == "wrong_clock"
     clock.set_right()
-    for number in range(3):
-        assert ask(program, "right-%d.test" % number).rcode == 0
-    assert a.wait_heard(1, scaled(1))
+    end = time.monotonic() + scaled(5)
+    while not a.heard and time.monotonic() < end:
+        assert ask(program, "right-%f.test" % time.monotonic()).rcode == 0
+    assert a.heard
 
 
 def test_pins_do_without_a_clock(dnseal, a, clock, identities):
