@@ -1,8 +1,8 @@
 /*
  * A road of a fixed length between two network namespaces: whatever enters the TUN device of one leaves that
- * of the other so much later, in order, unless it is lost by chance. It stands in for netem where the kernel
- * has none, so that handshakes have round trips as well. run.py starts it, names each namespace by a process
- * that lives there, and gives the devices their addresses after `ready`.
+ * of the other so much later, in order. It stands in for netem where the kernel has none, so that handshakes
+ * have round trips as well. run.py starts it, names each namespace by a process that lives there, and gives
+ * the devices their addresses after `ready`.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +30,6 @@ struct packet {
 struct road {
     int devices[SIDES];
     uint64_t delay;
-    uint64_t chance;    /* the state of what decides about losses */
-    uint64_t lost_most; /* a draw below it is a loss */
     size_t first, count;
     struct packet packets[PACKETS];
 };
@@ -53,14 +51,6 @@ static int open_device(double process)
     return device;
 }
 
-static bool is_lost(struct road *road)
-{
-    road->chance ^= road->chance << 13;
-    road->chance ^= road->chance >> 7;
-    road->chance ^= road->chance << 17;
-    return road->chance < road->lost_most;
-}
-
 static void take_packets(struct road *road, int side)
 {
     while (road->count < PACKETS) {
@@ -68,9 +58,6 @@ static void take_packets(struct road *road, int side)
         ssize_t size = read(road->devices[side], packet->bytes, PACKET_SIZE);
         if (size <= 0) {
             return;
-        }
-        if (is_lost(road)) {
-            continue;
         }
         packet->due = bench_now() + road->delay;
         packet->size = (size_t)size;
@@ -109,17 +96,13 @@ int main(int argc, char **argv)
     double near = 0;
     double far = 0;
     double delay = 10;
-    double loss = 0;
     const struct bench_option options[] = {{.name = "near", .number = &near},
                                            {.name = "far", .number = &far},
                                            {.name = "delay", .number = &delay},
-                                           {.name = "loss", .number = &loss}, /* in a hundred packets */
                                            {0}};
     bench_options(argc, argv, options);
     (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     road.delay = (uint64_t)(delay * BENCH_MILLISECOND);
-    road.chance = bench_now() | 1;
-    road.lost_most = (uint64_t)(loss / 100 * (double)UINT64_MAX);
     road.devices[0] = open_device(near);
     road.devices[1] = open_device(far);
     puts("ready");

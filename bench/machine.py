@@ -115,8 +115,7 @@ class Program:
         self.directory = tempfile.mkdtemp(dir=bench.directory)
         os.chmod(self.directory, 0o755)
         words = {"PORT": PORT, "SERVER": "127.0.0.1", "SERVER_PORT": 853, "NAME": certificates.NAME, "WORKERS": 1,
-                 "WARM": "10m", "FURTHER": "", "HEDGE": "true",
-                 "AUTHORITY": f"{bench.directory}/authority.pem", "RUN": self.directory, **words}
+                 "WARM": "10m", "AUTHORITY": f"{bench.directory}/authority.pem", "RUN": self.directory, **words}
         self.command = peer.prepare(words)
         self.cores = {PROGRAM_CORE} if words["WORKERS"] == 1 else {PROGRAM_CORE, BENCH_CORE}
 
@@ -194,16 +193,14 @@ def ip(*words, namespace=None):
 
 
 @contextlib.contextmanager
-def road(bench, delay, loss=0):
-    """Another network, `delay` milliseconds away each way, where a server can live; gives what names it. Of a hundred
-    packets each way `loss` do not arrive."""
+def road(bench, delay):
+    """Another network, `delay` milliseconds away each way, where a server can live; gives what names it."""
     holder = start(["unshare", "-n", "sleep", "infinity"], {BENCH_CORE})
     ours = os.readlink("/proc/self/ns/net")
     while os.readlink(f"/proc/{holder.pid}/ns/net") == ours:
         time.sleep(0.01)
     # It stands for a wire, and a wire does not wait for its turn on a core.
-    command = ["chrt", "--fifo", 10, f"{bench.build}/bench/delay", "--near", os.getpid(), "--far", holder.pid,
-               "--delay", delay, "--loss", loss]
+    command = ["chrt", "--fifo", 10, f"{bench.build}/bench/delay", "--near", os.getpid(), "--far", holder.pid, "--delay", delay]
     relay = start([str(word) for word in command], {BENCH_CORE}, stdout=subprocess.PIPE)
     try:
         relay.stdout.readline()

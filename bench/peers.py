@@ -8,7 +8,7 @@ import subprocess
 
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "peers"
 MIB = 1 << 20
-WORD = re.compile(r"@(PORT|SERVER|SERVER_PORT|NAME|AUTHORITY|RUN|WORKERS|WARM|CACHE|MEMORY|FURTHER|HEDGE)@")
+WORD = re.compile(r"@(PORT|SERVER|SERVER_PORT|NAME|AUTHORITY|RUN|WORKERS|WARM|CACHE|MEMORY)@")
 
 
 @dataclasses.dataclass(frozen=True)

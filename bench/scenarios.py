@@ -9,7 +9,6 @@ import tempfile
 import time
 import typing
 
-import certificates
 from machine import Failed, Load, Program, Server, ask, memory, road, switches
 from peers import MIB
 
@@ -18,7 +17,6 @@ ROOMY, ENOUGH, SMALL = 256 * MIB, 1024, 4 * MIB  # caches: for Zipf's names, for
 ENTRIES = (100000, 1000000)
 HOT, FLOODS = 1000, (1, 4)
 RATE_OUTAGE, OUTAGE, DEADLINE = 200, 5, 4.6
-LOSSES, RATE_LOSSY, LOSSY = (1, 5), 20, 60  # per cent, queries a second, seconds
 IDLE_LIMITS = (2, 10, 30)
 IDLE_TIMES = 3  # how often the server's patience is tried: the last time counts as learned
 
@@ -206,28 +204,6 @@ def measure_far(bench, peer):
     return numbers
 
 
-def measure_lossy_with(bench, peer, loss, hedge):
-    """Two servers behind a road that loses packets."""
-    second = f', "tls://10.77.0.2:854#{certificates.NAME}"'
-    with road(bench, ROUND_TRIP / 2, loss) as far, Server(bench, namespace=far) as one, \
-            Server(bench, namespace=far, port=854) as two, \
-            Program(peer, bench, SERVER="10.77.0.2", FURTHER=second, HEDGE=hedge) as program:
-        program.settle()
-        before = one.counters()["queries"] + two.counters()["queries"]
-        seen = Load(bench, program, rate=RATE_LOSSY, seconds=max(bench.seconds, LOSSY), timeout=6).result()
-        asked = one.counters()["queries"] + two.counters()["queries"] - before
-    return seen["p99_us"] / 1000, 100 * (asked / seen["answered"] - 1)
-
-
-def measure_lossy(bench, peer):
-    numbers = {}
-    for loss in LOSSES:
-        for word, hedge in (("off", "false"), ("on", "true")):
-            numbers[f"p99_{loss}_{word}"], numbers[f"more_{loss}_{word}"] = measure_lossy_with(bench, peer, loss, hedge)
-        numbers[f"ratio_{loss}"] = numbers[f"p99_{loss}_on"] / numbers[f"p99_{loss}_off"]
-    return numbers
-
-
 def start_far_programs(bench, peers, stack, far):
     """A program of every peer for every patience of the server, each pair on ports of its own."""
     programs = []
@@ -383,15 +359,6 @@ ALL = (
               Bar("p99_1000", "", False, 1), Bar("p50_100", "limit difference", False, 0.3),
               Bar("p99_100", "limit difference", False, 1), Bar("p50_1000", "limit difference", False, 0.3),
               Bar("p99_1000", "limit difference", False, 1))),
-    Scenario("PDL", f"UDP misses at {RATE_LOSSY} a second, two servers, a round trip of {ROUND_TRIP} ms, packets lost",
-             {name: unit for loss in LOSSES for name, unit in (
-                 (f"p99_{loss}_off", f"ms, p99, {loss} % lost, no hedging"),
-                 (f"p99_{loss}_on", f"ms, p99, {loss} % lost, hedging"),
-                 (f"more_{loss}_off", f"% more queries, {loss} % lost, no hedging"),
-                 (f"more_{loss}_on", f"% more queries, {loss} % lost, hedging"),
-                 (f"ratio_{loss}", f"p99 with hedging / without, {loss} % lost"))}, measure_lossy,
-             (*(Bar(f"more_{loss}_on", "", False, 5.5) for loss in LOSSES),
-              *(Bar(f"ratio_{loss}", "", False, 1, 0.8) for loss in LOSSES)), limit="", peers=False, once=True),
     Scenario("PD2", f"first query after the server closed at 2, 10, 30 s, round trip of {ROUND_TRIP} ms",
              {**{f"before_{limit}": f"ms, {limit} s, first time" for limit in IDLE_LIMITS},
               **{f"learned_{limit}": f"ms, {limit} s, time {IDLE_TIMES}" for limit in IDLE_LIMITS},
