@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Shows that the bench works: the load generator against the echo server, against relay and server, fast and slow,
-and that it notices a wrong answer. No speed is asserted. Called by meson with the directory of the programs."""
+against the server itself, and that it notices a wrong answer and a wrong server. No speed is asserted. Called by meson with the directory of the programs."""
 import contextlib
 import json
 import pathlib
@@ -93,6 +93,20 @@ def check_relay(directory, **server_options):
     expect("the relay's queries are padded", queries == padded > 0, (queries, padded))
 
 
+def check_direct(directory, certificate, is_good):
+    port = free_port()
+    files = {"certificate": directory / f"{certificate}.pem", "key": directory / f"{certificate}.key"}
+    with running("server", port=port, **files):
+        words = [PROGRAMS / "load", "--protocol", "tls", "--port", str(port), "--authorities",
+                 directory / "authority.pem", "--seconds", "0.2"]
+        result = subprocess.run(words, capture_output=True, text=True)
+    if is_good:
+        expect_right("what the server itself brings is right", json.loads(result.stdout))
+    else:
+        expect(f"behind {certificates.BAD[certificate]} nothing is asked", not result.stdout, result)
+        expect("the handshake is what fails", "TLS handshake" in result.stderr, result)
+
+
 def main():
     check_echo()
     with tempfile.TemporaryDirectory() as name:
@@ -100,6 +114,9 @@ def main():
         certificates.make(directory)
         check_relay(directory)
         check_relay(directory, delay=5)
+        check_direct(directory, "server", True)
+        for bad in certificates.BAD:
+            check_direct(directory, bad, False)
 
 
 if __name__ == "__main__":

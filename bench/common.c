@@ -6,11 +6,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { TYPE_A = 1, TYPE_OPT = 41, BUFFER_SIZE = 8 << 20 };
 
@@ -25,6 +28,25 @@ uint64_t bench_now(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * BENCH_SECOND + (uint64_t)now.tv_nsec;
+}
+
+/* ---- shared memory ---- */
+
+void *bench_share(const char *path, size_t size)
+{
+    int descriptor = path != NULL ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644) : -1;
+    if (path != NULL && (descriptor < 0 || ftruncate(descriptor, (off_t)size) != 0)) {
+        bench_fail(path);
+    }
+    int flags = path != NULL ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, descriptor, 0);
+    if (memory == MAP_FAILED) {
+        bench_fail("shared memory");
+    }
+    if (descriptor >= 0) {
+        close(descriptor);
+    }
+    return memory;
 }
 
 /* ---- the command line ---- */

@@ -35,6 +35,10 @@ _Noreturn void bench_fail(const char *what);
 /* Monotonic nanoseconds. */
 uint64_t bench_now(void);
 
+/* Memory that is a file, which others read and write while the program runs; without a path it is the
+ * program's alone. What was not written yet is zero. */
+void *bench_share(const char *path, size_t size);
+
 /* ---- the command line ---- */
 
 /* `--name VALUE`; exactly one of the three places is set. The last of a table has no name. */

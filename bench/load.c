@@ -1,12 +1,13 @@
 /*
- * The load generator: asks over UDP or TCP, keeping a number of queries outstanding or at a steady rate, and
- * judges every answer (see exchange.h). At a steady rate a query's time runs from when it should have left,
- * so that a generator that falls behind cannot make the program look quick. Prints one JSON object. Started
- * by run.py.
+ * The load generator: asks over UDP, TCP or TLS, keeping a number of queries outstanding or at a steady rate,
+ * and judges every answer (see exchange.h). Over TLS it asks a server itself, as if no program were between
+ * them. At a steady rate a query's time runs from when it should have left, so that a generator that falls
+ * behind cannot make the program look quick. Prints one JSON object. Started by run.py.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,12 +17,14 @@
 #include "common.h"
 #include "exchange.h"
 #include "processes.h"
+#include "secure.h"
+#include "wishes.h"
 
 enum {
     EVENTS = 256,
     INPUT_SIZE = 16384,
     OUTPUT_SIZE = 16384,
-    TCP_TURN = 64,                         /* queries in one write */
+    STREAM_TURN = 64,                      /* queries in one write */
     EXPIRE_EVERY = 10 * BENCH_MILLISECOND, /* how often what is lost is looked for */
     RING_TOTAL = 1 << 14, /* of all clients together: what is lost shall not hold up what comes after it */
     CLOSED_LOOP_WAIT = 5 * BENCH_MILLISECOND /* the longest sleep while answers are outstanding */
@@ -29,16 +32,10 @@ enum {
 
 struct client {
     int descriptor;
+    SSL *tls; /* NULL without TLS */
     struct exchange exchange;
-    uint8_t *input; /* over TCP: a message that has not come whole */
+    uint8_t *input; /* over a stream: a message that has not come whole */
     size_t input_size;
-};
-
-struct wishes {
-    double port, sockets, outstanding, rate, seconds, warmup, timeout, set, exponent, flood, first, age,
-        process, burst;
-    const char *protocol, *run, *log;
-    bool fill, echo;
 };
 
 struct load {
@@ -48,7 +45,7 @@ struct load {
     uint8_t *inputs; /* INPUT_SIZE for each client */
     struct sockaddr_in server;
     int events;
-    bool tcp, filling;
+    bool stream, secure, filling;
     uint32_t count, share; /* clients, and the most outstanding for each */
     uint32_t turn;         /* whose turn it is at a steady rate */
     uint64_t planned;      /* queries at a steady rate so far */
@@ -57,6 +54,42 @@ struct load {
     uint64_t filled; /* names of the set that were answered once before all else */
     struct bench_batch batch;
 };
+
+/* ---- clients ---- */
+
+static int connect_client(const struct load *load)
+{
+    int descriptor = load->stream ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : bench_udp_socket();
+    if (connect(descriptor, (const struct sockaddr *)&load->server, sizeof load->server) != 0) {
+        bench_fail("connect");
+    }
+    if (load->stream) {
+        bench_tcp_options(descriptor);
+    }
+    return descriptor;
+}
+
+static void open_client(struct load *load, struct client *client)
+{
+    client->descriptor = connect_client(load);
+    client->input_size = 0;
+    if (load->secure) {
+        client->tls = secure_open(client->descriptor, load->wishes.authorities, load->wishes.name);
+    }
+    (void)fcntl(client->descriptor, F_SETFL, O_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (epoll_ctl(load->events, EPOLL_CTL_ADD, client->descriptor, &event) != 0) {
+        bench_fail("epoll_ctl");
+    }
+}
+
+static void close_client(struct client *client)
+{
+    if (client->tls != NULL) {
+        secure_close(client->tls);
+    }
+    close(client->descriptor);
+}
 
 /* ---- UDP ---- */
 
@@ -86,13 +119,26 @@ static void udp_receive(struct load *load, struct client *client)
     } while (count == BENCH_BATCH);
 }
 
-/* ---- TCP ---- */
+/* ---- streams ---- */
 
-static void tcp_send(struct client *client, uint32_t most, uint64_t at)
+static ssize_t stream_write(const struct client *client, const uint8_t *bytes, size_t size)
+{
+    return client->tls != NULL ? secure_write(client->tls, bytes, size)
+                               : send(client->descriptor, bytes, size, MSG_NOSIGNAL);
+}
+
+static ssize_t stream_read(const struct client *client)
+{
+    uint8_t *end = client->input + client->input_size;
+    size_t room = INPUT_SIZE - client->input_size;
+    return client->tls != NULL ? secure_read(client->tls, end, room) : read(client->descriptor, end, room);
+}
+
+static void stream_send(struct client *client, uint32_t most, uint64_t at)
 {
     uint8_t output[OUTPUT_SIZE];
     size_t size = 0;
-    for (uint32_t i = 0; i < most && i < TCP_TURN; i++) {
+    for (uint32_t i = 0; i < most && i < STREAM_TURN; i++) {
         size_t query_size = exchange_ask(&client->exchange, at, output + size + 2);
         if (query_size == 0) {
             break;
@@ -101,13 +147,13 @@ static void tcp_send(struct client *client, uint32_t most, uint64_t at)
         size += 2 + query_size;
     }
     /* A few kilobytes always fit: the server reads, or the queries count as lost. */
-    if (send(client->descriptor, output, size, MSG_NOSIGNAL) != (ssize_t)size && errno != EAGAIN &&
-        errno != EPIPE && errno != ECONNRESET) {
+    if (stream_write(client, output, size) != (ssize_t)size && errno != EAGAIN && errno != EPIPE &&
+        errno != ECONNRESET) {
         bench_fail("send");
     }
 }
 
-static void tcp_deliver(struct client *client, uint64_t now)
+static void stream_deliver(struct client *client, uint64_t now)
 {
     size_t at = 0;
     while (client->input_size - at >= 2) {
@@ -122,52 +168,30 @@ static void tcp_deliver(struct client *client, uint64_t now)
     memmove(client->input, client->input + at, client->input_size);
 }
 
-static void open_client(struct load *load, struct client *client);
-
-static void tcp_receive(struct load *load, struct client *client)
+static void stream_receive(struct load *load, struct client *client)
 {
-    ssize_t size =
-        read(client->descriptor, client->input + client->input_size, INPUT_SIZE - client->input_size);
-    if (size > 0) {
-        client->input_size += (size_t)size;
-        tcp_deliver(client, bench_now());
-    } else if (size == 0 || errno != EAGAIN) {
-        close(client->descriptor);
+    ssize_t size;
+    do {
+        size = stream_read(client);
+        if (size > 0) {
+            client->input_size += (size_t)size;
+            stream_deliver(client, bench_now());
+        }
+    } while (size > 0 && client->tls != NULL); /* without TLS the rest is announced */
+    if (size == 0 || (size < 0 && errno != EAGAIN)) {
+        close_client(client);
         exchange_expire(&client->exchange, bench_now(), true);
         load->closed++;
         open_client(load, client);
     }
 }
 
-/* ---- clients ---- */
-
-static int connect_client(const struct load *load)
-{
-    int descriptor = load->tcp ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : bench_udp_socket();
-    if (connect(descriptor, (const struct sockaddr *)&load->server, sizeof load->server) != 0) {
-        bench_fail("connect");
-    }
-    if (load->tcp) {
-        bench_tcp_options(descriptor);
-        (void)fcntl(descriptor, F_SETFL, O_NONBLOCK);
-    }
-    return descriptor;
-}
-
-static void open_client(struct load *load, struct client *client)
-{
-    client->descriptor = connect_client(load);
-    client->input_size = 0;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
-    if (epoll_ctl(load->events, EPOLL_CTL_ADD, client->descriptor, &event) != 0) {
-        bench_fail("epoll_ctl");
-    }
-}
+/* ---- what a client does ---- */
 
 static void client_send(struct load *load, struct client *client, uint32_t most, uint64_t at)
 {
-    if (most > 0 && load->tcp) {
-        tcp_send(client, most, at);
+    if (most > 0 && load->stream) {
+        stream_send(client, most, at);
     } else if (most > 0) {
         udp_send(load, client, most, at);
     }
@@ -175,8 +199,8 @@ static void client_send(struct load *load, struct client *client, uint32_t most,
 
 static void client_receive(struct load *load, struct client *client)
 {
-    if (load->tcp) {
-        tcp_receive(load, client);
+    if (load->stream) {
+        stream_receive(load, client);
     } else {
         udp_receive(load, client);
     }
@@ -381,38 +405,14 @@ static void report(const struct load *load, const struct measured *measured)
 
 /* ---- starting ---- */
 
-static void read_wishes(struct wishes *wishes, int argc, char **argv)
-{
-    const struct bench_option options[] = {{.name = "port", .number = &wishes->port},
-                                           {.name = "protocol", .text = &wishes->protocol},
-                                           {.name = "sockets", .number = &wishes->sockets},
-                                           {.name = "outstanding", .number = &wishes->outstanding},
-                                           {.name = "rate", .number = &wishes->rate},
-                                           {.name = "burst", .number = &wishes->burst},
-                                           {.name = "seconds", .number = &wishes->seconds},
-                                           {.name = "warmup", .number = &wishes->warmup},
-                                           {.name = "timeout", .number = &wishes->timeout},
-                                           {.name = "run", .text = &wishes->run},
-                                           {.name = "set", .number = &wishes->set},
-                                           {.name = "zipf", .number = &wishes->exponent},
-                                           {.name = "fill", .flag = &wishes->fill},
-                                           {.name = "flood", .number = &wishes->flood},
-                                           {.name = "first", .number = &wishes->first},
-                                           {.name = "age", .number = &wishes->age},
-                                           {.name = "process", .number = &wishes->process},
-                                           {.name = "log", .text = &wishes->log},
-                                           {.name = "echo", .flag = &wishes->echo},
-                                           {0}};
-    bench_options(argc, argv, options);
-}
-
 static void open_load(struct load *load)
 {
     const struct wishes *wishes = &load->wishes;
-    load->tcp = strcmp(wishes->protocol, "tcp") == 0;
+    load->secure = strcmp(wishes->protocol, "tls") == 0;
+    load->stream = load->secure || strcmp(wishes->protocol, "tcp") == 0;
     load->count = wishes->sockets >= 1 ? (uint32_t)wishes->sockets : 1;
     load->share = ((uint32_t)wishes->outstanding + load->count - 1) / load->count;
-    load->server = bench_address("127.0.0.1", wishes->port);
+    load->server = bench_address(wishes->server, wishes->port);
     load->events = epoll_create1(EPOLL_CLOEXEC);
     load->clients = calloc(load->count, sizeof *load->clients);
     load->inputs = calloc(load->count, INPUT_SIZE);
@@ -442,15 +442,9 @@ int main(int argc, char **argv)
 {
     static struct load load;
     struct measured measured = {0};
-    load.wishes = (struct wishes){.port = 5300,
-                                  .sockets = 4,
-                                  .outstanding = 100,
-                                  .seconds = 1,
-                                  .timeout = 2,
-                                  .protocol = "udp",
-                                  .run = "run"};
-    read_wishes(&load.wishes, argc, argv);
+    wishes_read(&load.wishes, argc, argv);
     (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+    (void)signal(SIGPIPE, SIG_IGN);
     open_load(&load);
     if (load.wishes.fill) {
         run_fill(&load);

@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/ssl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "common.h"
+#include "secure.h"
 
 enum {
     IDS = 65536,
@@ -40,25 +40,6 @@ struct relay {
 
 /* ---- the connection to the server ---- */
 
-static SSL *open_tls(int descriptor, const char *authorities, const char *name)
-{
-    SSL_CTX *context = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
-    SSL_CTX_set_read_ahead(context, 1);
-    if (SSL_CTX_load_verify_file(context, authorities) != 1) {
-        bench_fail(authorities);
-    }
-    SSL *server = SSL_new(context);
-    SSL_set_mode(server, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_set_tlsext_host_name(server, name);
-    SSL_set1_host(server, name);
-    SSL_set_fd(server, descriptor);
-    if (SSL_connect(server) != 1) {
-        bench_fail("TLS handshake");
-    }
-    return server;
-}
-
 static void connect_server(struct relay *relay, const struct sockaddr_in *address)
 {
     relay->server_descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -68,14 +49,13 @@ static void connect_server(struct relay *relay, const struct sockaddr_in *addres
     }
 }
 
-static bool must_wait(const struct relay *relay, int result)
+/* Of a read or write that did nothing. */
+static void wait_or_give_up(ssize_t result)
 {
-    int error = SSL_get_error(relay->server, result);
-    if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE) {
+    if (result == 0 || errno != EAGAIN) {
         fputs("bench: the server is gone\n", stderr);
         exit(EXIT_FAILURE);
     }
-    return true;
 }
 
 /* ---- clients to server ---- */
@@ -102,10 +82,11 @@ static void write_all(struct relay *relay, size_t size)
 {
     size_t written = 0;
     while (written < size) {
-        int result = SSL_write(relay->server, relay->output + written, (int)(size - written));
+        ssize_t result = secure_write(relay->server, relay->output + written, size - written);
         if (result > 0) {
             written += (size_t)result;
-        } else if (must_wait(relay, result)) {
+        } else {
+            wait_or_give_up(result);
             struct pollfd ready = {.fd = relay->server_descriptor, .events = POLLOUT};
             (void)poll(&ready, 1, -1);
         }
@@ -169,9 +150,9 @@ static void hear(struct relay *relay)
 {
     for (;;) {
         uint8_t *end = relay->input + relay->input_size;
-        int result = SSL_read(relay->server, end, (int)(STREAM_SIZE - relay->input_size));
+        ssize_t result = secure_read(relay->server, end, STREAM_SIZE - relay->input_size);
         if (result <= 0) {
-            (void)must_wait(relay, result);
+            wait_or_give_up(result);
             return;
         }
         relay->input_size += (size_t)result;
@@ -212,7 +193,7 @@ int main(int argc, char **argv)
     struct sockaddr_in local = bench_address("127.0.0.1", port);
     struct sockaddr_in remote = bench_address(server, server_port);
     connect_server(&relay, &remote);
-    relay.server = open_tls(relay.server_descriptor, authorities, name);
+    relay.server = secure_open(relay.server_descriptor, authorities, name);
     (void)fcntl(relay.server_descriptor, F_SETFL, O_NONBLOCK);
     relay.clients_descriptor = bench_udp_bind(&local);
     bench_batch_prepare(&relay.from_clients, true);

@@ -5,7 +5,6 @@
  * SIGUSR1). What it saw stands in a file of counters that run.py reads while it runs.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <signal.h>
@@ -13,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -396,20 +394,6 @@ static _Noreturn void serve(struct server *server)
 
 /* ---- starting ---- */
 
-static struct counters *open_counters(const char *path)
-{
-    int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (descriptor < 0 || ftruncate(descriptor, sizeof(struct counters)) != 0) {
-        bench_fail(path);
-    }
-    void *memory = mmap(NULL, sizeof(struct counters), PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-    if (memory == MAP_FAILED) {
-        bench_fail(path);
-    }
-    close(descriptor);
-    return memory;
-}
-
 static SSL_CTX *open_context(const char *certificate, const char *key)
 {
     SSL_CTX *context = SSL_CTX_new(TLS_server_method());
@@ -445,7 +429,7 @@ int main(int argc, char **argv)
     const char *address = "127.0.0.1";
     const char *certificate = "";
     const char *key = "";
-    const char *counters = "/dev/null";
+    const char *counters = NULL;
     const struct bench_option options[] = {
         {.name = "address", .text = &address},         {.name = "port", .number = &port},
         {.name = "certificate", .text = &certificate}, {.name = "key", .text = &key},
@@ -458,7 +442,7 @@ int main(int argc, char **argv)
     server.delay = (uint64_t)(delay * BENCH_MILLISECOND);
     server.address = bench_address(address, port);
     server.context = open_context(certificate, key);
-    server.counters = open_counters(counters);
+    server.counters = bench_share(counters, sizeof *server.counters);
     open_signals(&server);
     open_listener(&server);
     serve(&server);
