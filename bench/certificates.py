@@ -3,7 +3,7 @@ import pathlib
 import subprocess
 
 NAME = "dot.example"
-ADDRESSES = ("127.0.0.1", "10.77.0.2")
+ADDRESSES = ("127.0.0.1", "10.77.0.2", "10.77.0.3")
 BAD = {"wrong-name": "a certificate for another name", "expired": "an expired certificate",
        "unknown": "a certificate of an unknown authority"}
 

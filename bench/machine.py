@@ -1,11 +1,13 @@
 """What a measurement needs of the machine: cores, a network of its own, programs that are started and ended, what
 they use, and the bench's own programs. Nothing here judges."""
 import contextlib
+import ipaddress
 import json
 import os
 import pathlib
 import random
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -15,7 +17,7 @@ import time
 import certificates
 
 PROGRAM_CORE, BENCH_CORE = 0, 1
-NEAR, FAR = "10.77.0.1", "10.77.0.2"
+NEAR, FAR, FAR2 = "10.77.0.1", "10.77.0.2", "10.77.0.3"
 COUNTERS = ("accepted", "full_handshakes", "resumed_handshakes", "failed_handshakes", "queries", "padded_queries",
             "reads", "answers", "closed_idle", "connections")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -115,7 +117,8 @@ class Program:
         self.directory = tempfile.mkdtemp(dir=bench.directory)
         os.chmod(self.directory, 0o755)
         words = {"PORT": PORT, "SERVER": "127.0.0.1", "SERVER_PORT": 853, "NAME": certificates.NAME, "WORKERS": 1,
-                 "WARM": "10m", "AUTHORITY": f"{bench.directory}/authority.pem", "RUN": self.directory, **words}
+                 "WARM": "10m", "AUTHORITY": f"{bench.directory}/authority.pem", "RUN": self.directory, **peer.words,
+                 **words}
         self.command = peer.prepare(words)
         self.cores = {PROGRAM_CORE} if words["WORKERS"] == 1 else {PROGRAM_CORE, BENCH_CORE}
 
@@ -131,9 +134,13 @@ class Program:
         self.log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def load_options(self):
+        return {"port": self.port, "process": self.process.pid, **({} if self.peer.asks else {"echo": True})}
+
     def words(self):
         """The end of what it said."""
-        return pathlib.Path(self.directory, "output").read_text(errors="replace")[-300:]
+        said = pathlib.Path(self.directory, "output").read_text(errors="replace")
+        return said.replace(f"{self.directory}/", "")[-300:].strip()
 
     def first_answer(self, timeout=10):
         """Milliseconds from exec to the first good answer; a query every two milliseconds."""
@@ -156,14 +163,41 @@ class Program:
         time.sleep(0.2)
 
 
-class Server:
-    """The DNS over TLS server."""
+class Direct:
+    """In the place of a program: the load generator asks the server itself, on one connection."""
 
-    def __init__(self, bench, certificate="server", namespace=None, port=853, **options):
+    def __init__(self, bench, **words):
+        self.options = {"protocol": "tls", "sockets": 1, "server": words["SERVER"],
+                        "port": words.get("SERVER_PORT", 853), "name": certificates.NAME,
+                        "authorities": f"{bench.directory}/authority.pem"}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def load_options(self):
+        return self.options
+
+    def settle(self, rest=0.0):
+        pass
+
+
+def through(peer, bench, **words):
+    """Who asks the server for the load: the program, or nobody but the load generator itself."""
+    return Program(peer, bench, **words) if peer.command else Direct(bench, **words)
+
+
+class Server:
+    """The DNS over TLS server, here or at the far end of a road."""
+
+    def __init__(self, bench, certificate="server", far=None, port=853, **options):
         self.counters_file = pathlib.Path(tempfile.mkstemp(dir=bench.directory)[1])
+        self.address = options.pop("address", FAR if far else "127.0.0.1")
         self.port = port
-        self.inside = ["nsenter", f"--net=/proc/{namespace}/ns/net"] if namespace else []
-        options = {"address": FAR if namespace else "127.0.0.1", "port": port, "counters": self.counters_file,
+        self.inside = far.inside if far else []
+        options = {"address": self.address, "port": port, "counters": self.counters_file,
                    "certificate": f"{bench.directory}/{certificate}.pem",
                    "key": f"{bench.directory}/{certificate}.key", **options}
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
@@ -173,13 +207,19 @@ class Server:
         self.process = start(self.command, {BENCH_CORE})
         for _ in range(200):
             time.sleep(0.01)
-            if subprocess.run([*self.inside, "ss", "-Hltn", f"sport = :{self.port}"], capture_output=True).stdout:
+            listening = [*self.inside, "ss", "-Hltn", "src", f"{self.address}:{self.port}"]
+            if subprocess.run(listening, capture_output=True).stdout:
                 return self
         raise Failed("the server of the bench does not listen")
 
     def __exit__(self, *_):
-        end(self.process)
+        self.process.kill()  # it may be stopped
+        self.process.wait()
         self.counters_file.unlink()
+
+    def go_or_come(self):
+        """Away: it refuses connections; and back."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def counters(self):
         return dict(zip(COUNTERS, struct.unpack("10Q", self.counters_file.read_bytes())))
@@ -187,30 +227,54 @@ class Server:
 
 # ---- the network ----
 
-def ip(*words, namespace=None):
-    inside = ["nsenter", f"--net=/proc/{namespace}/ns/net"] if namespace else []
+def ip(*words, inside=()):
     subprocess.run([*inside, "ip", *words], check=True)
 
 
+class Road:
+    """The far end of a road: the network behind it, and the board of bench/delay.c."""
+
+    def __init__(self, holder, board):
+        self.namespace = f"/proc/{holder.pid}/ns/net"
+        self.inside = ["nsenter", f"--net={self.namespace}"]
+        self.board = board
+
+    def lose(self, address=None):
+        """From now on all packets from and to this address get lost, or nobody's."""
+        number = int(ipaddress.ip_address(address)) if address else 0
+        with open(self.board, "r+b") as board:
+            board.write(struct.pack("Q", number))
+
+    def connects(self, port):
+        """How many SYNs set out to this port so far."""
+        return struct.unpack_from("Q", self.board.read_bytes(), 8 + 8 * port)[0]
+
+
 @contextlib.contextmanager
-def road(bench, delay):
-    """Another network, `delay` milliseconds away each way, where a server can live; gives what names it."""
+def road(bench, delay, loss=0):
+    """To another network, `delay` milliseconds away each way, where servers can live at FAR and FAR2; `loss` percent
+    of the packets get lost."""
     holder = start(["unshare", "-n", "sleep", "infinity"], {BENCH_CORE})
     ours = os.readlink("/proc/self/ns/net")
     while os.readlink(f"/proc/{holder.pid}/ns/net") == ours:
         time.sleep(0.01)
+    far = Road(holder, pathlib.Path(tempfile.mkstemp(dir=bench.directory)[1]))
     # It stands for a wire, and a wire does not wait for its turn on a core.
-    command = ["chrt", "--fifo", 10, f"{bench.build}/bench/delay", "--near", os.getpid(), "--far", holder.pid, "--delay", delay]
+    command = ["chrt", "--fifo", 10, f"{bench.build}/bench/delay", "--near", os.getpid(), "--far", holder.pid,
+               "--delay", delay, "--loss", loss, "--board", far.board]
     relay = start([str(word) for word in command], {BENCH_CORE}, stdout=subprocess.PIPE)
     try:
         relay.stdout.readline()
-        for address, other, namespace in ((NEAR, FAR, None), (FAR, NEAR, holder.pid)):
-            ip("address", "add", address, "peer", other, "dev", "road", namespace=namespace)
-            ip("link", "set", "road", "up", namespace=namespace)
-        yield holder.pid
+        for other in (FAR, FAR2):
+            ip("address", "add", NEAR, "peer", other, "dev", "road")
+            ip("address", "add", other, "peer", NEAR, "dev", "road", inside=far.inside)
+        for inside in ((), far.inside):
+            ip("link", "set", "road", "up", inside=inside)
+        yield far
     finally:
         end(relay)
         end(holder)
+        far.board.unlink()
 
 
 # ---- the load ----
@@ -219,11 +283,17 @@ class Load:
     """The load generator, started with options of its own."""
 
     def __init__(self, bench, program, **options):
-        options = {"port": program.port, "process": program.process.pid, "run": f"r{random.randrange(10 ** 9)}",
-                   **({} if program.peer.asks else {"echo": True}), **options}
+        options = {"run": f"r{random.randrange(10 ** 9)}", **program.load_options(), **options}
         words = [f"--{name}" for name, value in options.items() if value is True]
         words += [str(word) for name, value in options.items() if value is not True for word in (f"--{name}", value)]
         self.process = start([f"{bench.build}/bench/load", *words], {BENCH_CORE}, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()  # when nobody waited for its result
+        self.process.wait()
 
     def result(self, failures_allowed=False):
         """What it measured; a run with a wrong answer is void."""

@@ -8,24 +8,26 @@ import subprocess
 
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "peers"
 MIB = 1 << 20
-WORD = re.compile(r"@(PORT|SERVER|SERVER_PORT|NAME|AUTHORITY|RUN|WORKERS|WARM|CACHE|MEMORY)@")
+US, DIRECT = "dnseal", "direct"
+WORD = re.compile(r"@(PORT|SERVER2?|SERVER2?_PORT|HEDGE|NAME|AUTHORITY|RUN|WORKERS|WARM|CACHE|MEMORY)@")
 
 
 @dataclasses.dataclass(frozen=True)
 class Peer:
     name: str
-    command: str
+    command: str           # empty: the load generator itself
     template: str = ""
     version: str = ""      # the command that tells it
     streams: bool = True   # serves TCP as well
-    survives: bool = True  # lives on when its server goes away
     asks: bool = True      # has a server, and its certificate to check
     limit: bool = False    # the least that can be done
     cache: int = 0         # bytes that it keeps answers in, where a scenario does not say it; 0: it keeps none
     cache_unit: int = 1    # bytes of the cache for one of what its configuration counts
+    words: dict = dataclasses.field(default_factory=dict)  # for its template, before those of a scenario
 
     def prepare(self, words):
-        """Writes the configuration into words["RUN"]; the command line to start."""
+        """Writes the configuration into words["RUN"]; the command line to start. Lines of the template that have a
+        word which nobody gave are left out."""
         size = words.get("CACHE", self.cache)
         words = {**words, "CACHE": size // self.cache_unit, "MEMORY": max(256 * MIB, size + 192 * MIB)}
 
@@ -33,11 +35,12 @@ class Peer:
             return WORD.sub(lambda found: str(words[found[1]]), text)
         if self.template:
             text = (TEMPLATES / self.template).read_text()
-            pathlib.Path(words["RUN"], self.template).write_text(fill(text))
+            lines = [line for line in text.splitlines(True) if all(word in words for word in WORD.findall(line))]
+            pathlib.Path(words["RUN"], self.template).write_text(fill("".join(lines)))
         return fill(self.command).split()
 
     def installed(self):
-        return shutil.which(self.command.split()[0]) is not None
+        return not self.command or shutil.which(self.command.split()[0]) is not None
 
     def tell_version(self):
         if not self.version:
@@ -52,10 +55,11 @@ def known(build):
     costs in bytes."""
     relay = f"{build}/bench/relay --port @PORT@ --server @SERVER@ --server-port @SERVER_PORT@ --name @NAME@"
     peers = [
-        Peer("dnseal", f"{build}/dnseal -c @RUN@/dnseal.yaml", "dnseal.yaml", f"{build}/dnseal --version",
+        Peer(US, f"{build}/dnseal -c @RUN@/dnseal.yaml", "dnseal.yaml", f"{build}/dnseal --version",
              cache=64 * MIB),
-        Peer("relay", f"{relay} --authorities @AUTHORITY@", streams=False, survives=False, limit=True),
+        Peer("relay", f"{relay} --authorities @AUTHORITY@", streams=False, limit=True),
         Peer("echo", f"{build}/bench/echo --port @PORT@", asks=False, limit=True),
+        Peer(DIRECT, "", asks=False, limit=True),
         Peer("unbound", "unbound -d -c @RUN@/unbound.conf", "unbound.conf", "unbound -V", cache=8 * MIB,
              cache_unit=2),
         Peer("dnsdist", "dnsdist --supervised --disable-syslog -C @RUN@/dnsdist.conf", "dnsdist.conf",
@@ -71,4 +75,4 @@ def known(build):
 
 def always(chosen):
     """The names of those that are measured whatever peers are."""
-    return [name for name, peer in chosen.items() if peer.limit or name == "dnseal"]
+    return [name for name, peer in chosen.items() if peer.limit or name == US]

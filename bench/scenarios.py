@@ -9,7 +9,7 @@ import tempfile
 import time
 import typing
 
-from machine import Failed, Load, Program, Server, ask, memory, road, switches
+from machine import FAR, Failed, Load, Program, Server, ask, memory, road, switches
 from peers import MIB
 
 ROUND_TRIP = 20  # milliseconds
@@ -194,8 +194,8 @@ def measure_flood(bench, peer):
 
 def measure_far(bench, peer):
     numbers = {}
-    with road(bench, ROUND_TRIP / 2) as far, Server(bench, namespace=far), \
-            Program(peer, bench, SERVER="10.77.0.2") as program:
+    with road(bench, ROUND_TRIP / 2) as far, Server(bench, far=far), \
+            Program(peer, bench, SERVER=FAR) as program:
         program.settle()
         for rate in (100, 1000):
             seen = Load(bench, program, rate=rate, warmup=0.3, seconds=max(bench.seconds, 1.5)).result()
@@ -209,9 +209,9 @@ def start_far_programs(bench, peers, stack, far):
     programs = []
     for limit in IDLE_LIMITS:
         server_port = 8500 + limit
-        stack.enter_context(Server(bench, namespace=far, port=server_port, idle=limit))
+        stack.enter_context(Server(bench, far=far, port=server_port, idle=limit))
         for peer in peers:
-            words = {"SERVER": "10.77.0.2", "SERVER_PORT": server_port, "PORT": 5300 + len(programs)}
+            words = {"SERVER": FAR, "SERVER_PORT": server_port, "PORT": 5300 + len(programs)}
             programs.append((peer.name, limit, stack.enter_context(Program(peer, bench, **words))))
     for _, _, program in programs:
         program.settle()
