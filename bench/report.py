@@ -8,12 +8,14 @@ import statistics
 
 import plot
 import scenarios
+from beside import DEADLINE, PATIENCE
+from peers import DIRECT, US
 
-US = "dnseal"
+VOID = "void"  # in the place of numbers: why there are none
 
 
 def median(entries, metric):
-    values = [entry[metric] for entry in entries if entry and entry.get(metric) is not None]
+    values = [entry[metric] for entry in entries if entry.get(metric) is not None]
     return statistics.median(values) if values else None
 
 
@@ -42,8 +44,8 @@ def system():
 class Run:
     """Everything of one run of the bench."""
 
-    def __init__(self, results, versions, arguments):
-        self.results, self.versions, self.arguments = results, versions, arguments
+    def __init__(self, results, peers, left_out, arguments):
+        self.results, self.peers, self.left_out, self.arguments = results, peers, left_out, arguments
         self.chosen = [scenario for scenario in scenarios.ALL if scenario.identity in results]
 
     # ---- numbers ----
@@ -51,7 +53,7 @@ class Run:
     def best_peer(self, scenario, bar):
         """By its median."""
         others = {name: median(entries, bar.metric) for name, entries in self.results[scenario.identity].items()
-                  if name not in (US, scenario.limit)}
+                  if name not in (US, *scenario.yardsticks())}
         others = {name: value for name, value in others.items() if value}
         if not others:
             return None
@@ -61,7 +63,7 @@ class Run:
         """The median of what `compare` makes of dnseal's and another's value in one round."""
         results = self.results[scenario.identity]
         values = [compare(ours[metric], theirs[metric]) for ours, theirs in zip(results[US], results.get(other, []))
-                  if ours and theirs and theirs.get(metric)]
+                  if metric in ours and theirs.get(metric)]
         return statistics.median(values) if values else None
 
     def judged(self, scenario, bar):
@@ -69,9 +71,9 @@ class Run:
         unit = scenario.metrics[bar.metric]
         if not bar.against:
             return median(self.results[scenario.identity][US], bar.metric), unit
-        if bar.against == "limit difference":
-            value = self.compared(scenario, bar.metric, scenario.limit, operator.sub)
-            return value, f"{unit}: more than {scenario.limit}"
+        if bar.against in ("limit difference", "direct difference"):
+            other = DIRECT if bar.against == "direct difference" else scenario.limit
+            return self.compared(scenario, bar.metric, other, operator.sub), f"{unit}: more than {other}"
         other = scenario.limit if bar.against == "limit" else self.best_peer(scenario, bar)
         return self.compared(scenario, bar.metric, other, operator.truediv), f"{unit}: ratio to {other or 'no peer'}"
 
@@ -104,9 +106,19 @@ class Run:
         yield row(["program", *scenario.metrics.values(), "good rounds"])
         yield row(["---"] * (len(scenario.metrics) + 2))
         for name, entries in self.results[scenario.identity].items():
-            good = sum(entry is not None for entry in entries)
-            yield row([name, *(show(median(entries, metric)) for metric in scenario.metrics),
-                       f"{good} of {len(entries)}"])
+            void = [entry[VOID] for entry in entries if VOID in entry]
+            good = f"{len(entries) - len(void)} of {len(entries)}" + (f": {void[-1]}" if void else "")
+            yield row([name, *(show(median(entries, metric)) for metric in scenario.metrics), " ".join(good.split())])
+        if absent := self.absent(scenario):
+            yield from ("", f"Left out: {absent}.")
+
+    def absent(self, scenario):
+        """The forwarders that take no part, and why."""
+        if not scenario.peers:
+            return ""
+        lacking = {peer.name: scenario.lacks(peer) for peer in self.peers if not peer.limit and peer.name != US}
+        reasons = {**lacking, **self.left_out}
+        return ", ".join(f"{name} ({reason})" for name, reason in reasons.items() if reason)
 
     def text(self):
         lines = []
@@ -117,7 +129,7 @@ class Run:
     # ---- documents ----
 
     def head(self):
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items() if version)
+        versions = ", ".join(f"{peer.name} {peer.tell_version()}" for peer in self.peers if peer.version)
         load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
         return [
             "# Performance", "",
@@ -132,6 +144,11 @@ class Run:
             "with loopback alone, strict TLS, no query log. The limit of misses is `bench/relay.c`: one connection, all "
             "queries of a turn in one record, no checks but the certificate's; that of hits is `bench/echo.c`, which sends "
             "every query back with one bit flipped.",
+            "- A far server is behind `bench/delay.c`, a road that makes every packet wait and may lose it. `direct` is no "
+            "program: the load generator asks the server itself, over TLS and on one connection.",
+            "- Where programs stand beside one another, each has servers of its own. Of two servers first the one and then "
+            "the other is lost, and the worse of both is told. A query counts as unanswered after "
+            f"{DEADLINE} s; for latencies, one without any answer took {PATIENCE} s.",
             "- Every program was first shown to refuse a wrong name, an expired and an unknown certificate. A round "
             "with one wrong answer (id, question, rcode, address, TTL) is void; – stands where no round gave a number.",
             "- `PE2` adds up what every process has resident, so pages that two processes share count twice; proportional "

@@ -2,7 +2,6 @@
 """Measures dnseal beside its limit and its peers; called by `./dev bench`. Everything happens in a network namespace
 of its own that has only loopback; the measured program has core 0, generator and server have core 1. Needs root."""
 import argparse
-import contextlib
 import json
 import os
 import pathlib
@@ -12,6 +11,7 @@ import sys
 import tempfile
 import time
 
+import beside
 import certificates
 import machine
 import peers
@@ -28,6 +28,7 @@ class Bench:
     def __init__(self, arguments, directory):
         self.build = arguments.build
         self.seconds = arguments.seconds
+        self.long = arguments.long
         self.directory = directory
         self.bundle = f"{directory}/bundle.pem"
 
@@ -47,6 +48,8 @@ def read_arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description="Measures dnseal beside its limit and its peers.")
     parser.add_argument("--rounds", type=int, default=3, help="how often each program is measured, in turn (3)")
     parser.add_argument("--seconds", type=float, default=1, help="how long a measurement under load takes (1)")
+    parser.add_argument("--long", action="store_true",
+                        help="outages of 15 min and a rest of 10 min: 40 min more")
     parser.add_argument("--scenario", action="append", metavar="ID", help="only this one; may be repeated")
     parser.add_argument("--peers", help="only these, with commas between them; an empty text for none")
     parser.add_argument("--build", default=str(ROOT / "build"), help="the build directory (build)")
@@ -71,6 +74,8 @@ def go_inside():
 
 
 def choose_peers(arguments):
+    """Those that are measured, and why others are not, by name."""
+    left_out = {}
     chosen = peers.known(arguments.build)
     if arguments.peers is not None:
         wanted = [*peers.always(chosen), *filter(None, arguments.peers.split(","))]
@@ -81,8 +86,9 @@ def choose_peers(arguments):
         chosen = {name: chosen[name] for name in wanted}
     for name in [name for name, peer in chosen.items() if not peer.installed()]:
         tell(f"bench: {name} is not installed and left out; ./dev bench --install brings it")
+        left_out[name] = "not installed"
         del chosen[name]
-    return list(chosen.values())
+    return list(chosen.values()), left_out
 
 
 # ---- identity ----
@@ -102,8 +108,9 @@ def fault(bench, peer, certificate):
         return "" if counters["accepted"] > 0 else f"never tried the server: {program.words()}"
 
 
-def check_identities(bench, chosen):
-    """Only who refuses all bad certificates takes part."""
+def check_identities(bench, chosen, left_out):
+    """Only who refuses all bad certificates takes part. The limits that ask no server have none to check, and who asks
+    it directly is shown to refuse them by check.py."""
     strict = []
     for peer in chosen:
         faults = [found for found in (fault(bench, peer, bad) for bad in certificates.BAD if peer.asks) if found]
@@ -111,37 +118,41 @@ def check_identities(bench, chosen):
             strict.append(peer)
         elif faults:
             tell(f"bench: {peer.name} is void: {'; '.join(faults)}")
+            left_out[peer.name] = "; ".join(faults)
         else:
             tell(f"bench: {peer.name} refuses a wrong name, an expired and an unknown certificate")
             strict.append(peer)
-    if report.US not in [peer.name for peer in strict]:
-        sys.exit(f"bench: without {report.US} there is nothing to measure")
+    if peers.US not in [peer.name for peer in strict]:
+        sys.exit(f"bench: without {peers.US} there is nothing to measure")
     return strict
 
 
 # ---- measuring ----
 
 def takes_part(scenario, peer):
-    if peer.name == report.US:
-        return True
     if peer.limit:
-        return peer.name == scenario.limit
-    return scenario.peers and (peer.streams or not scenario.streams) and (peer.cache > 0 or not scenario.hits)
+        return peer.name in scenario.yardsticks()
+    return peer.name == peers.US or (scenario.peers and not scenario.lacks(peer))
+
+
+def attempt_all(bench, scenario, chosen):
+    """By name the numbers, or the Failed that came instead."""
+    if not scenario.joint:
+        return {peer.name: beside.attempt(scenario.measure, bench, peer) for peer in chosen}
+    numbers = beside.attempt(scenario.measure, bench, chosen)
+    return numbers if isinstance(numbers, dict) else dict.fromkeys([peer.name for peer in chosen], numbers)
 
 
 def measure_round(bench, scenario, chosen, results):
-    """Appends one entry for every program: its numbers, or None, so that entries of one index belong together."""
-    numbers = {}
-    if scenario.joint:
-        with contextlib.suppress(machine.Failed):
-            numbers = scenario.measure(bench, chosen)
-    for peer in chosen if not scenario.joint else []:
-        try:
-            numbers[peer.name] = scenario.measure(bench, peer)
-        except machine.Failed as failure:
-            tell(f"bench: {scenario.identity} {peer.name}: {failure}")
+    """Appends one entry for every program: its numbers, or why there are none, so that entries of one index belong
+    together."""
+    numbers = attempt_all(bench, scenario, chosen)
+    for name, seen in numbers.items():
+        if isinstance(seen, machine.Failed):
+            tell(f"bench: {scenario.identity} {name}: {seen}")
+            numbers[name] = {report.VOID: str(seen)}
     for peer in chosen:
-        results.setdefault(peer.name, []).append(numbers.get(peer.name))
+        results.setdefault(peer.name, []).append(numbers[peer.name])
 
 
 def measure(bench, arguments, chosen):
@@ -163,16 +174,16 @@ def main():
     go_inside()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended before its time"))  # with all that it started
     os.sched_setaffinity(0, {machine.BENCH_CORE})
-    chosen = choose_peers(arguments)
+    chosen, left_out = choose_peers(arguments)
     directory = tempfile.mkdtemp(prefix="dnseal-bench-")
     try:
         bench = Bench(arguments, directory)
         bench.prepare()
-        results = measure(bench, arguments, check_identities(bench, chosen))
+        results = measure(bench, arguments, check_identities(bench, chosen, left_out))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     pathlib.Path(arguments.build, "bench.json").write_text(json.dumps(results, indent=1))
-    run = report.Run(results, {peer.name: peer.tell_version() for peer in chosen}, arguments)
+    run = report.Run(results, chosen, left_out, arguments)
     print(run.text())
     if not arguments.scenario and arguments.peers is None:
         run.write(ROOT / "docs")

@@ -1,48 +1,19 @@
-"""What is measured, by its id, and the bar it is held to. A scenario either measures one program at a time (`each`) or
-all of them beside one another (`joint`, where most of the time is waiting). Both give numbers by metric."""
+"""What is measured, by its id, and the bar it is held to."""
 import contextlib
-import dataclasses
-import pathlib
 import random
-import signal
-import tempfile
 import time
-import typing
 
-from machine import FAR, Failed, Load, Program, Server, ask, memory, road, switches
+import outages
+import roads
+from machine import FAR, Failed, Load, Program, Server, ask, memory, road, switches, through
 from peers import MIB
+from scenario import ROUND_TRIP, Bar, Scenario
 
-ROUND_TRIP = 20  # milliseconds
 ROOMY, ENOUGH, SMALL = 256 * MIB, 1024, 4 * MIB  # caches: for Zipf's names, for each name, for a flood
 ENTRIES = (100000, 1000000)
 HOT, FLOODS = 1000, (1, 4)
-RATE_OUTAGE, OUTAGE, DEADLINE = 200, 5, 4.6
 IDLE_LIMITS = (2, 10, 30)
 IDLE_TIMES = 3  # how often the server's patience is tried: the last time counts as learned
-
-
-@dataclasses.dataclass(frozen=True)
-class Bar:
-    metric: str
-    against: str  # a ratio to the limit or the best peer, the limit difference, or nothing: the value itself
-    least: bool   # more is better
-    bar: float
-    further: typing.Optional[float] = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Scenario:
-    identity: str
-    title: str
-    metrics: dict  # name: unit
-    measure: typing.Callable
-    bars: tuple = ()
-    joint: bool = False
-    once: bool = False     # too long for every round
-    limit: str = "relay"   # the program that is the limit; empty: none
-    peers: bool = True     # the peers take part
-    streams: bool = False  # only who serves TCP takes part
-    hits: bool = False     # only who has a cache takes part
 
 
 # ---- misses ----
@@ -194,8 +165,7 @@ def measure_flood(bench, peer):
 
 def measure_far(bench, peer):
     numbers = {}
-    with road(bench, ROUND_TRIP / 2) as far, Server(bench, far=far), \
-            Program(peer, bench, SERVER=FAR) as program:
+    with road(bench, ROUND_TRIP / 2) as far, Server(bench, far=far), through(peer, bench, SERVER=FAR) as program:
         program.settle()
         for rate in (100, 1000):
             seen = Load(bench, program, rate=rate, warmup=0.3, seconds=max(bench.seconds, 1.5)).result()
@@ -288,51 +258,6 @@ def measure_rest(bench, peers):
                 for program, count in zip(programs, before)}
 
 
-# ---- an outage ----
-
-def read_log(path, begun):
-    """Each query as (when asked, when answered or None, rcode), in seconds of the monotonic clock."""
-    for line in path.read_text().splitlines():
-        asked, latency, rcode = line.split()
-        at = begun + float(asked) / 1000
-        yield at, None if rcode == "-1" else at + float(latency) / 1000, int(rcode)
-
-
-def judge_outage(queries, away, back):
-    good = [answered for _, answered, rcode in queries if rcode == 0 and answered > back]
-    if not good:
-        raise Failed("no good answer after the server was back")
-    first = min(good)
-    during = [query for query in queries if away <= query[0] < back]
-    return {"back": (first - back) * 1000,
-            "unanswered": sum(answered is None or answered - asked > DEADLINE for asked, answered, _ in during),
-            "saved": 100 * sum(rcode == 0 for _, _, rcode in during) / max(1, len(during)),
-            "failed_after": sum(rcode != 0 for asked, _, rcode in queries if asked > first)}
-
-
-def measure_outage(bench, peers):
-    numbers = {}
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(Server(bench))
-        programs = [stack.enter_context(Program(peer, bench, PORT=5300 + number)) for number, peer in enumerate(peers)]
-        for program in programs:
-            program.settle()
-        logs = [pathlib.Path(tempfile.mkstemp(dir=bench.directory)[1]) for _ in programs]
-        loads = [Load(bench, program, rate=RATE_OUTAGE, seconds=OUTAGE + 4, timeout=6, log=log)
-                 for program, log in zip(programs, logs)]
-        time.sleep(1)
-        server.process.send_signal(signal.SIGUSR1)
-        away = time.monotonic()
-        time.sleep(OUTAGE)
-        back = time.monotonic()
-        server.process.send_signal(signal.SIGUSR1)
-        for program, load, log in zip(programs, loads, logs):
-            with contextlib.suppress(Failed):
-                begun = load.result(failures_allowed=True)["begun"]
-                numbers[program.peer.name] = judge_outage(list(read_log(log, begun)), away, back)
-    return numbers
-
-
 MISS = {"qps": "q/s", "cpu_us": "µs of CPU a query", "p50_us": "µs, p50", "p99_us": "µs, p99"}
 HIT = {**MISS, "core": "% of its core"}
 WORKERS = {"one_us": "µs of CPU a query, one", "two_us": "µs of CPU a query, two", "ratio": "two / one"}
@@ -358,7 +283,9 @@ ALL = (
              (Bar("p50_100", "", False, 0.3), Bar("p99_100", "", False, 1), Bar("p50_1000", "", False, 0.3),
               Bar("p99_1000", "", False, 1), Bar("p50_100", "limit difference", False, 0.3),
               Bar("p99_100", "limit difference", False, 1), Bar("p50_1000", "limit difference", False, 0.3),
-              Bar("p99_1000", "limit difference", False, 1))),
+              Bar("p99_1000", "limit difference", False, 1), Bar("p50_100", "direct difference", False, 0.3),
+              Bar("p99_100", "direct difference", False, 1), Bar("p50_1000", "direct difference", False, 0.3),
+              Bar("p99_1000", "direct difference", False, 1)), direct=True),
     Scenario("PD2", f"first query after the server closed at 2, 10, 30 s, round trip of {ROUND_TRIP} ms",
              {**{f"before_{limit}": f"ms, {limit} s, first time" for limit in IDLE_LIMITS},
               **{f"learned_{limit}": f"ms, {limit} s, time {IDLE_TIMES}" for limit in IDLE_LIMITS},
@@ -376,12 +303,8 @@ ALL = (
              (Bar("rss", "", False, 10, 8), Bar("more", "", False, 1))),
     Scenario("PG1", "from exec to the first answer", {"start": "ms", "start_bundle": "ms, Debian's authorities"},
              measure_start, (Bar("start", "", False, 10, 7.5), Bar("start_bundle", "", False, 40))),
-    Scenario("PG2", f"the only server refuses for {OUTAGE} s at {RATE_OUTAGE} queries a second",
-             {"back": "ms from its return to a good answer", "unanswered": "unanswered within the deadline",
-              "saved": "% of the outage's queries answered well", "failed_after": "failed afterwards"},
-             measure_outage,
-             (Bar("back", "", False, 300), Bar("unanswered", "", False, 0), Bar("failed_after", "", False, 0)),
-             joint=True, limit=""),
+    *outages.ALL,
+    *roads.ALL,
     Scenario("PH", "wake-ups at rest, after the time for which a connection is kept ready", {"wakeups": "a second"},
              measure_rest, (Bar("wakeups", "", False, 0),), joint=True, once=True),
     Scenario("PL", "a burst of queries on a fresh socket",
