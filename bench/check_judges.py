@@ -59,7 +59,8 @@ def check_loss_of_one():
     seen = outages.judge_loss_of_one(load(before, (100.5, 101.5, 0), (101, 102, 2), (103, 103.04, 0)), AWAY)
     expect("the loss of one", {metric: round(value) for metric, value in seen.items()},
            {"failed": 1, "p99": 1000, "longest": 1000, "before": 20, "after": 40, "ratio": 2})
-    expect("the worse of both", outages.worse({"p99": 1, "failed": 3}, {"p99": 2, "failed": 0}), {"p99": 2, "failed": 3})
+    seen = outages.worse({"p99": 1, "failed": 3}, {"p99": 2, "failed": 0})
+    expect("the worse of both", seen, {"p99": 2, "failed": 3})
     failed = machine.Failed("why")
     expect("nothing is the worst", outages.worse({"p99": 1}, failed), failed)
 

@@ -81,6 +81,7 @@ class Run:
     def verdict(bar, value):
         if value is None:
             return "not measured"
+
         def reaches(goal):
             return goal is not None and (value >= goal if bar.least else value <= goal)
         if bar.against == "limit" and (value > 1 if bar.least else value < 1):
@@ -133,36 +134,37 @@ class Run:
         load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
         return [
             "# Performance", "",
-            "Written by `./dev bench`; do not edit. Numbers of one machine at one time: only the ratios of one run mean "
-            "anything elsewhere.", "",
+            "Written by `./dev bench`; do not edit. Numbers of one machine at one time: only the ratios of one run "
+            "mean anything elsewhere.", "",
             f"- Command: `{self.arguments.command.strip()}` ({self.arguments.rounds} rounds, interleaved, of "
             f"{self.arguments.seconds:g} s under load; medians)",
             f"- Date: {datetime.date.today()}; load average at the end {load}",
             f"- Machine: {processor()}, {os.cpu_count()} cores, Linux {platform.release()}, {system()}",
             f"- Versions: {versions}",
             "- Setting: the program on core 0 with one worker, generator and server on core 1, a network namespace "
-            "with loopback alone, strict TLS, no query log. The limit of misses is `bench/relay.c`: one connection, all "
-            "queries of a turn in one record, no checks but the certificate's; that of hits is `bench/echo.c`, which sends "
-            "every query back with one bit flipped.",
-            "- A far server is behind `bench/delay.c`, a road that makes every packet wait and may lose it. `direct` is no "
-            "program: the load generator asks the server itself, over TLS and on one connection.",
-            "- Where programs stand beside one another, each has servers of its own. Of two servers first the one and then "
-            "the other is lost, and the worse of both is told. A query counts as unanswered after "
-            f"{DEADLINE} s; for latencies, one without any answer took {PATIENCE} s.",
+            "with loopback alone, strict TLS, no query log. The limit of misses is `bench/relay.c`: one connection, "
+            "all queries of a turn in one record, no checks but the certificate's; that of hits is `bench/echo.c`, "
+            "which sends every query back with one bit flipped.",
+            "- A far server is behind `bench/delay.c`, a road that makes every packet wait and may lose it. `direct` "
+            "is no program: the load generator asks the server itself, over TLS and on one connection.",
+            "- In `PO1` and its relatives all programs stand beside one another, each with servers of its own. Of two "
+            "servers first the one and then the other is lost, and the worse of both is told. A query counts as "
+            f"unanswered after {DEADLINE} s; for latencies, one without any answer took {PATIENCE} s.",
             "- Every program was first shown to refuse a wrong name, an expired and an unknown certificate. A round "
             "with one wrong answer (id, question, rcode, address, TTL) is void; – stands where no round gave a number.",
-            "- `PE2` adds up what every process has resident, so pages that two processes share count twice; proportional "
-            "counts each page once, and those shared with other programs in part.",
-            "- Hits: names are asked once before anything counts, and a round in which fewer than 99 % of the questions were "
-            "answered without the server is void. What an entry costs is proportional memory, so the cache that processes "
-            "share counts once. Under 90 % of its core, the program waited for a machine that had other work: its rate then says "
-            "little, its CPU a query is right.",
+            "- `PE2` adds up what every process has resident, so pages that two processes share count twice; "
+            "proportional counts each page once, and those shared with other programs in part.",
+            "- Hits: names are asked once before anything counts, and a round in which fewer than 99 % of the "
+            "questions were answered without the server is void. What an entry costs is proportional memory, so the "
+            "cache that processes share counts once. Under 90 % of its core, the program waited for a machine that "
+            "had other work: its rate then says little, its CPU a query is right.",
             ""]
 
     def bars(self):
         return ["## Bars", "",
-                "A ratio is the median of the ratios of each round: to the limit (relay or echo) or to the peer with the "
-                "best median. The rest are the values themselves. `PB` and its relatives are misses: every name is new; `PA` and its relatives are hits.",
+                "A ratio is the median of the ratios of each round: to the limit (relay or echo) or to the peer with "
+                "the best median; “more than” is the median of the differences. The rest are the values themselves. "
+                "`PB` and its relatives are misses: every name is new; `PA` and its relatives are hits.",
                 "", *self.verdicts(), ""]
 
     def plots(self, directory):
