@@ -22,6 +22,7 @@ COUNTERS = ("accepted", "full_handshakes", "resumed_handshakes", "failed_handsha
             "reads", "answers", "closed_idle", "connections")
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 PORT = 5300
+WIRE_PRIORITY = 10
 
 
 class Failed(Exception):
@@ -260,8 +261,8 @@ def road(bench, delay, loss=0):
         time.sleep(0.01)
     far = Road(holder, pathlib.Path(tempfile.mkstemp(dir=bench.directory)[1]))
     # It stands for a wire, and a wire does not wait for its turn on a core.
-    command = ["chrt", "--fifo", 10, f"{bench.build}/bench/delay", "--near", os.getpid(), "--far", holder.pid,
-               "--delay", delay, "--loss", loss, "--board", far.board]
+    command = ["chrt", "--fifo", WIRE_PRIORITY, f"{bench.build}/bench/delay", "--near", os.getpid(),
+               "--far", holder.pid, "--delay", delay, "--loss", loss, "--board", far.board]
     relay = start([str(word) for word in command], {BENCH_CORE}, stdout=subprocess.PIPE)
     try:
         relay.stdout.readline()
