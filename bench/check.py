@@ -25,12 +25,21 @@ def free_port():
                 return udp.getsockname()[1]
 
 
+def is_bound(port):
+    """Over TCP it listens then as well."""
+    lines = [line for kind in ("tcp", "udp") for line in pathlib.Path(f"/proc/net/{kind}").read_text().splitlines()]
+    return any(line.split()[1].endswith(f":{port:04X}") for line in lines)
+
+
 @contextlib.contextmanager
 def running(program, **options):
     words = [text for name, value in options.items() for text in (f"--{name.replace('_', '-')}", str(value))]
     process = subprocess.Popen([PROGRAMS / program, *words])
+    until = time.monotonic() + 20
     try:
-        time.sleep(0.3)
+        while not is_bound(options["port"]):
+            expect(f"{program} starts", process.poll() is None and time.monotonic() < until, options)
+            time.sleep(0.01)
         yield process
     finally:
         process.terminate()
