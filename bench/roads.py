@@ -9,7 +9,8 @@ from peers import US
 from scenario import ROUND_TRIP, Bar, Scenario
 
 LOSSES = (1, 5)  # percent
-RATE_LOSS, LOSS_SECONDS, WITHOUT = 200, 10, "dnseal without hedging"
+BUSY, QUIET = (200, 10), (20, 60)  # queries a second, seconds
+WITHOUT = "dnseal without hedging"
 RATE_STEADY, STEADY, CLOSES = 200, 15, 10
 IDLE, IDLE_LONG = (15, 60), 10 * 60
 EXTRA = 1.05  # queries of a server for each of a client
@@ -32,11 +33,11 @@ def compare_hedging(results):
     return results
 
 
-def measure_loss(loss, bench, peers):
+def measure_loss(loss, rate, seconds, bench, peers):
     without = [dataclasses.replace(peer, name=WITHOUT, words={"HEDGE": "false"}) for peer in peers if peer.name == US]
     with Beside(bench, [*peers, *without], loss=loss) as beside:
         before = {name: place.asked() for name, place in beside.places.items()}
-        with watched(beside, rate=RATE_LOSS, seconds=max(bench.seconds, LOSS_SECONDS)) as loads:
+        with watched(beside, rate=rate, seconds=max(bench.seconds, seconds)) as loads:
             results = beside.results(lambda name, place: judge_lossy(loads[name], place, before[name]))
     return compare_hedging(results)
 
@@ -76,11 +77,18 @@ LOSSY = {"p50": "ms, p50", "p99": "ms, p99", "failed": "failed or unanswered", "
 RESTED = {**{f"first_{idle}": f"ms after {idle} s" for idle in (*IDLE, IDLE_LONG)}, "failures": "failures",
           "handshakes": f"handshakes a thousand queries at {RATE_STEADY}/s"}
 
+
+def lossy(identity, loss, rate, seconds, once):
+    return Scenario(identity, f"{loss} % of all packets lost, two servers, {rate} queries a second, round trip of "
+                    f"{ROUND_TRIP} ms", LOSSY, functools.partial(measure_loss, loss, rate, seconds),
+                    (Bar("failed", "", False, 0), Bar("asked", "", False, EXTRA), Bar("gain", "", False, 1)),
+                    joint=True, once=once, limit="")
+
+
+# On a busy connection later packets soon tell that one was lost; on a quiet one a timer does.
 ALL = (
-    *(Scenario(f"PO5{loss}", f"{loss} % of all packets lost, two servers, {RATE_LOSS} queries a second, round trip of "
-               f"{ROUND_TRIP} ms", LOSSY, functools.partial(measure_loss, loss),
-               (Bar("failed", "", False, 0), Bar("asked", "", False, EXTRA), Bar("gain", "", False, 1)),
-               joint=True, limit="") for loss in LOSSES),
+    *(lossy(f"PO5{loss}", loss, *BUSY, once=False) for loss in LOSSES),
+    *(lossy(f"PO5{loss}Q", loss, *QUIET, once=True) for loss in LOSSES),
     Scenario("PO6", f"first query after a rest ({IDLE_LONG} s with --long alone), the server closes after {CLOSES} s, "
              f"round trip of {ROUND_TRIP} ms", RESTED, measure_rest,
              (*(Bar(f"first_{idle}", "", False, ROUND_TRIP + 5) for idle in IDLE),

@@ -38,14 +38,19 @@ def measure_twenty(bench, peer):
     return loaded(bench, peer, outstanding=20)
 
 
-def measure_thousand(bench, peer):
-    """So many that they do not fit into one record of TLS."""
-    with Server(bench) as server, Program(peer, bench) as program:
+def measure_records(bench, peer, words=None, **options):
+    """As `loaded`, and how many queries there are in one record of TLS."""
+    with Server(bench) as server, Program(peer, bench, **(words or {})) as program:
         program.settle()
         before = server.counters()
-        seen = Load(bench, program, warmup=0.4, seconds=bench.seconds, outstanding=1000).result()
+        seen = Load(bench, program, warmup=0.4, seconds=bench.seconds, **options).result()
         after = server.counters()
     return {**seen, "record": (after["queries"] - before["queries"]) / (after["reads"] - before["reads"])}
+
+
+def measure_thousand(bench, peer):
+    """So many that they do not fit into one record of TLS."""
+    return measure_records(bench, peer, outstanding=1000)
 
 
 def measure_steady(bench, peer):
@@ -62,9 +67,10 @@ def measure_thousand_clients(bench, peer):
 
 
 def measure_workers(bench, peer):
-    one = loaded(bench, peer, outstanding=100, sockets=32)
-    two = loaded(bench, peer, words={"WORKERS": 2}, outstanding=200, sockets=64)
-    return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"]}
+    one = measure_records(bench, peer, outstanding=100, sockets=32)
+    two = measure_records(bench, peer, {"WORKERS": 2}, outstanding=200, sockets=64)
+    return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"],
+            "one_record": one["record"], "two_record": two["record"]}
 
 
 def measure_bursts(bench, peer):
@@ -261,6 +267,7 @@ def measure_rest(bench, peers):
 MISS = {"qps": "q/s", "cpu_us": "µs of CPU a query", "p50_us": "µs, p50", "p99_us": "µs, p99"}
 HIT = {**MISS, "core": "% of its core"}
 WORKERS = {"one_us": "µs of CPU a query, one", "two_us": "µs of CPU a query, two", "ratio": "two / one"}
+RECORDS = {"one_record": "queries a record, one", "two_record": "queries a record, two"}
 
 ALL = (
     Scenario("PA", "UDP hits at saturation, 1,000 names", HIT, measure_thousand_names,
@@ -312,7 +319,7 @@ ALL = (
               "failed_5000": "failed of 5,000"}, measure_bursts,
              (Bar("lost_500", "", False, 0), Bar("failed_500", "", False, 0), Bar("lost_5000", "", False, 0))),
     Scenario("PF", "1,000 TCP clients, one miss each", {**MISS, "spread": "p99 / p50"}, measure_thousand_clients,
-             (Bar("spread", "", False, 2),), limit="", streams=True),
+             limit="", streams=True),
     Scenario("PF1", "TCP hits, one connection, 200 outstanding", HIT, measure_one_stream,
              (Bar("qps", "limit", True, 0.25, 0.5),), limit="echo", streams=True, hits=True),
     Scenario("PF2", "TCP hits, 100 connections, four outstanding on each", HIT, measure_hundred_streams,
@@ -326,6 +333,6 @@ ALL = (
              tuple(Bar(f"hits_{flood}", "best peer", True, 0.99) for flood in FLOODS), once=True, limit="", hits=True),
     Scenario("PWH", "two workers against one, hits at saturation", WORKERS, measure_hit_workers,
              (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
-    Scenario("PW", "two workers against one, misses at saturation", WORKERS, measure_workers,
+    Scenario("PW", "two workers against one, misses at saturation", {**WORKERS, **RECORDS}, measure_workers,
              (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
 )
