@@ -261,17 +261,6 @@ static void *serve_datagrams(void *argument)
     return NULL;
 }
 
-/* Over UDP at the port that it has over TCP. */
-static void raise_bare(struct server *server, uint16_t port)
-{
-    struct sockaddr_in name = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    pthread_t thread;
-    server->datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    must(bind(server->datagrams, (struct sockaddr *)&name, sizeof name) == 0, "a port for datagrams");
-    must(pthread_create(&thread, NULL, serve_datagrams, server) == 0, "a thread");
-}
-
 static int listen_somewhere(uint16_t *port, int serves)
 {
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -282,6 +271,30 @@ static int listen_somewhere(uint16_t *port, int serves)
     must(getsockname(listener, (struct sockaddr *)&name, &size) == 0, "a name");
     *port = ntohs(name.sin_port);
     return listener;
+}
+
+static bool takes_datagrams(struct server *server, uint16_t port)
+{
+    struct sockaddr_in name = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    server->datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (bind(server->datagrams, (struct sockaddr *)&name, sizeof name) == 0) {
+        return true;
+    }
+    close(server->datagrams);
+    return false;
+}
+
+/* Over UDP at the port that it has over TCP: one that nobody else has for datagrams. */
+static void raise_bare(struct server *server, uint16_t *port)
+{
+    pthread_t thread;
+    server->listener = listen_somewhere(port, true);
+    while (!takes_datagrams(server, *port)) {
+        close(server->listener);
+        server->listener = listen_somewhere(port, true);
+    }
+    must(pthread_create(&thread, NULL, serve_datagrams, server) == 0, "a thread");
 }
 
 static SSL_CTX *make_context(const struct fixture_certificate *authority, const char *names)
@@ -309,10 +322,10 @@ static void live(struct far_end *far, int ready)
     must(BIO_read(text, far->authorities, sizeof far->authorities - 1) > 0, "PEM");
     for (int i = 0; i < FAR_SERVER_COUNT; i++) {
         servers[i] = (struct server){.which = (enum far_server)i};
-        servers[i].listener = listen_somewhere(&far->port[i], i != FAR_ABSENT);
         if (i == FAR_BARE) {
-            raise_bare(&servers[i], far->port[i]);
+            raise_bare(&servers[i], &far->port[i]);
         } else {
+            servers[i].listener = listen_somewhere(&far->port[i], i != FAR_ABSENT);
             servers[i].context =
                 make_context(&authority, i == FAR_STRANGER ? "DNS:other.test" : "DNS:" FAR_NAME);
         }
