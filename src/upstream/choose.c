@@ -7,7 +7,7 @@
  */
 #include "upstream/internal.h"
 
-enum { RANK_BEST, RANK_CLOSED, RANK_TRIED, RANK_STALLED, RANK_UNFIT };
+enum { RANK_BEST, RANK_CLOSED, RANK_HESITANT, RANK_TRIED, RANK_STALLED, RANK_UNFIT };
 
 /* Retired links have no say: nothing is expected of them. Nor have datagrams: each may be lost. */
 static bool is_out_at(const struct upstream_ask *ask, const struct upstream_server *server)
@@ -64,6 +64,9 @@ static int rank_of(const struct upstream_server *server, const struct upstream_a
     }
     if (tries > 0) {
         return RANK_TRIED;
+    }
+    if (upstream_server_hesitates(server)) {
+        return RANK_HESITANT;
     }
     bool waits = ask->retried || is_connecting_for(server, UPSTREAM_CONNECTION_DELAY);
     return waits && !upstream_server_has_way(server) ? RANK_CLOSED : RANK_BEST;

@@ -6,14 +6,17 @@
  * pool.c.
  *
  * Copies are paid from a budget of the pool, a twentieth for each question, so that servers which are slow
- * because they are busy are not asked twice by everybody.
+ * because they are busy are not asked twice by everybody. What was earned in a few seconds can be saved, for
+ * the moment in which a busy server falls silent.
  */
 #include "base/clock.h"
 
 #include "upstream/internal.h"
 
-/* In twentieths of a copy. */
-enum { BUDGET_MOST = 5 * UPSTREAM_COPY_COSTS };
+/* What can be saved, in twentieths of a copy: this, or what came in within one to two spans. */
+enum { SAVED_LEAST = 5 * UPSTREAM_COPY_COSTS };
+
+#define SAVED_SPAN (4 * CLOCK_SECOND)
 
 /* No answer is late before this. A server that has not answered yet is given more. */
 #define LATE_LEAST  (50 * CLOCK_MILLISECOND)
@@ -70,22 +73,18 @@ static bool is_elsewhere(const struct upstream_server *late, const struct upstre
     return link != NULL || (other != NULL && (other != late || !upstream_server_is_udp(late)));
 }
 
-static void ask_beside(struct upstream_ask *ask)
+static void ask_beside(struct upstream_ask *ask, const struct upstream_attempt *first)
 {
     struct upstream_pool *pool = ask->pool;
-    const struct upstream_attempt *first = attempt_out(ask);
-    if (first == NULL) {
-        return;
-    }
     struct upstream_server *late = first->server, *other = upstream_choose_open(pool, ask);
     struct upstream_link *link = other == NULL ? another_link(first) : NULL;
     if (!is_elsewhere(late, other, link)) {
         return;
     }
-    if (pool->hedge_budget < UPSTREAM_COPY_COSTS) {
+    if (pool->hedging.budget < UPSTREAM_COPY_COSTS) {
         upstream_count(late, METRICS_UPSTREAM_HEDGES_DENIED);
     } else if (upstream_send_copy(ask, other != NULL ? other : late, link)) {
-        pool->hedge_budget -= UPSTREAM_COPY_COSTS;
+        pool->hedging.budget -= UPSTREAM_COPY_COSTS;
         ask->late = late;
     }
 }
@@ -133,24 +132,44 @@ static void look_around(struct upstream_ask *ask)
 static void on_late(struct event_timer *timer)
 {
     struct upstream_ask *ask = container_of(timer, struct upstream_ask, hedge);
+    const struct upstream_attempt *first = attempt_out(ask);
     if (list_linked(&ask->waiting)) {
         look_around(ask);
-    } else {
-        ask_beside(ask);
+    } else if (first != NULL) {
+        if (ask->pool->options.hedge) {
+            ask_beside(ask, first);
+        }
+        upstream_note_late(first);
     }
+}
+
+static void earn(struct upstream_hedging *hedging, uint64_t now)
+{
+    if (now >= hedging->span_ends) {
+        hedging->earned_before = now < hedging->span_ends + SAVED_SPAN ? hedging->earned : 0;
+        hedging->earned = 0;
+        hedging->span_ends = now + SAVED_SPAN;
+    }
+    hedging->earned++;
+    unsigned most = hedging->earned + hedging->earned_before;
+    most = most > SAVED_LEAST ? most : SAVED_LEAST;
+    hedging->budget = hedging->budget < most ? hedging->budget + 1 : most;
 }
 
 void upstream_hedge_begin(struct upstream_ask *ask, bool pays)
 {
     struct upstream_pool *pool = ask->pool;
-    pool->hedge_budget += pays && pool->hedge_budget < BUDGET_MOST;
+    if (pays) {
+        earn(&pool->hedging, event_now(pool->around.loop));
+    }
     ask->late = NULL;
     event_timer_init(&ask->hedge, on_late);
 }
 
 void upstream_hedge_sent(struct upstream_ask *ask, const struct upstream_server *server)
 {
-    if (ask->pool->options.hedge && ask->sends == 1) {
+    const struct upstream_pool *pool = ask->pool;
+    if ((pool->options.hedge || pool->server_count > 1) && ask->sends == 1) {
         set_timer(ask, patience_with(server));
     } else {
         event_timer_clear(&ask->hedge);

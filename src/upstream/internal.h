@@ -126,6 +126,12 @@ struct upstream_probe {
 /* The budget of copies is counted in parts of one: what a question pays in. */
 enum { UPSTREAM_COPY_COSTS = 20 };
 
+struct upstream_hedging {
+    unsigned budget;
+    unsigned earned, earned_before; /* in the span that ends then, and in the one before */
+    uint64_t span_ends;
+};
+
 /* Who leads where the fastest server is asked. */
 struct upstream_race {
     size_t leader;
@@ -142,6 +148,9 @@ struct upstream_server {
     struct upstream_fact own_fact; /* where nobody shares it */
     struct upstream_latency latency;
     struct upstream_probe probe;
+    uint64_t asked_at; /* when a question went out to it last */
+    unsigned late;     /* questions in a row that waited longer than usual, without an answer to any since */
+    uint64_t owes_since; /* when the first of them went out */
     uint64_t looked_at;  /* when a question was to find out about it */
     uint64_t shared_at;  /* when its latency was told the other workers */
     uint64_t label_hash; /* of the policy `hash` */
@@ -187,7 +196,7 @@ struct upstream_pool {
     uint64_t asked_at;   /* when the last question came */
     struct list waiting; /* questions that no server takes now */
     struct upstream_race race;
-    unsigned hedge_budget;
+    struct upstream_hedging hedging;
     size_t server_count; /* that are chosen from */
     size_t half_count;   /* stream halves, which stand behind them */
     uint8_t *received;   /* a datagram; NULL without a server of UDP */
@@ -420,6 +429,14 @@ bool upstream_has_untried(struct upstream_pool *pool, const struct upstream_ask 
 bool upstream_has_tries(const struct upstream_pool *pool, const struct upstream_ask *ask);
 
 /* ---- silence.c ---- */
+
+/* This attempt waits longer than usual. When its server has owed answers for the time of a whole try, its
+ * link is not trusted with further questions. */
+void upstream_note_late(const struct upstream_attempt *attempt);
+
+/* Whether a server has of late left questions waiting that another may be quicker with: then one question a
+ * try finds out whether it answers again. Never where the order of the servers, or the name, decides. */
+bool upstream_server_hesitates(const struct upstream_server *server);
 
 /* Links of the question that were silent for a whole try are not trusted with further questions. Returns a
  * server whose links have now been silent too often, or NULL. */

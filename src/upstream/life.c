@@ -118,7 +118,7 @@ int upstream_pool_open(const struct upstream_options *options,
     pool->around = *surroundings;
     pool->server_count = options->server_count;
     pool->slot_count = slots_for(options->in_flight);
-    pool->hedge_budget = UPSTREAM_COPY_COSTS;
+    pool->hedging.budget = UPSTREAM_COPY_COSTS;
     list_init(&pool->waiting);
     error = open_slabs(pool);
     if (error != 0) {

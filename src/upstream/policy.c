@@ -161,7 +161,8 @@ static void settle_lead(struct upstream_pool *pool, uint32_t set, uint64_t now)
     uint64_t mean = mean_of(&pool->server[race->leader]);
     bool falls = mean != LEAD_UNFAMILIAR && now >= race->held_until &&
                  is_clearly_faster(mean_of(best), mean, race->percent);
-    if (!is_in(set, race->leader) || falls) {
+    bool is_lost = !is_in(set, race->leader) && !upstream_server_hesitates(&pool->server[race->leader]);
+    if (is_lost || falls) {
         race->leader = best->index;
         race->percent = LEAD_PERCENT + random_below(pool->around.random, LEAD_PERCENT_BY_CHANCE + 1);
         race->held_until = now + random_jitter(pool->around.random, LEAD_HELD, LEAD_HELD_JITTER_PERCENT);
@@ -235,12 +236,15 @@ static struct upstream_server *pick_fastest(struct upstream_pool *pool, uint32_t
     for (size_t i = 0; i < pool->server_count; i++) {
         hear_of(&pool->server[i]);
     }
-    if (ask->retried) {
-        return is_in(set, pool->race.leader) ? &pool->server[pool->race.leader] : find_quickest(pool, set);
+    struct upstream_server *unsure = NULL;
+    if (!ask->retried) {
+        settle_lead(pool, set, now);
+        unsure = find_unsure(pool, set, now);
     }
-    settle_lead(pool, set, now);
-    struct upstream_server *unsure = find_unsure(pool, set, now);
-    return unsure != NULL ? unsure : &pool->server[pool->race.leader];
+    if (unsure != NULL) {
+        return unsure;
+    }
+    return is_in(set, pool->race.leader) ? &pool->server[pool->race.leader] : find_quickest(pool, set);
 }
 
 struct upstream_server *upstream_policy_pick(struct upstream_pool *pool, uint32_t set,

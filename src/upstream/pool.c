@@ -137,6 +137,7 @@ static struct upstream_attempt *send_beside(struct upstream_ask *ask, struct ups
         return NULL;
     }
     attempt->is_copy = false;
+    server->asked_at = attempt->sent_at;
     ask->tries[server->index]++;
     ask->sends++;
     ask->retried = true;

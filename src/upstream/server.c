@@ -292,6 +292,7 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
 void upstream_server_note_latency(struct upstream_server *server, uint64_t taken)
 {
     uint64_t now = event_now(server->pool->around.loop);
+    server->late = 0;
     upstream_latency_note(&server->latency, now, taken);
     if (now >= server->shared_at + SHARE_DISTANCE) {
         server->shared_at = now;
@@ -360,6 +361,7 @@ void upstream_server_opened(struct upstream_server *server, struct upstream_link
         upstream_server_proven(server, link);
     }
     server->suspect = false;
+    server->late = 0;
     retire_replaced(server);
     upstream_server_send_waiting(server);
     upstream_place_waiting(server->pool);
@@ -435,7 +437,7 @@ void upstream_server_forgive(struct upstream_server *server)
     server->fruitless = 0;
     server->suspect = false;
     server->backoff = server->retry_at = server->last_attempt_at = server->handshakes_until = 0;
-    server->unanswered = 0;
+    server->unanswered = server->late = 0;
     server->trouble = 0;
     event_timer_clear(&server->retry);
 }
