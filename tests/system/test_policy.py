@@ -61,9 +61,10 @@ def test_the_fastest_is_asked(dnseal, a, b):
 
 
 def late_for_a_while(begin, end, late):
-    """After so many answers at once, some come late."""
+    """After so many answers at once, two of three come late: never so many in a row that others are preferred."""
     def script(connection, heard):
-        is_late = begin <= len(connection.server.heard) < end
+        count = len(connection.server.heard)
+        is_late = begin <= count < end and count % 3 != 0
         scripts.zone_after(late if is_late else 0)(connection, heard)
     return script
 
@@ -75,7 +76,7 @@ def test_copies_have_a_budget(dnseal, a, b, hedge):
     For a moment one of them is late with more answers than the budget bears. Each question is answered once, whatever
     comes twice."""
     program = dnseal(a, b, groups=group("round-robin", hedge), workers=1)
-    a.script = late_for_a_while(200, 240, 0.4)
+    a.script = late_for_a_while(100, 160, 0.4)
     with Flow(program.address, program.port, 100) as flow:
         time.sleep(7)
         flow.finish(scaled(5))
@@ -107,6 +108,24 @@ def test_a_server_that_goes_takes_nothing_along(dnseal, server_process, b, polic
         assert policy == "fastest" or program.wait_answer_of(killed, 5)
         flow.finish(scaled(5))
     flow.assert_served(scaled(2))
+
+
+@pytest.mark.parametrize("policy", ("fastest", "round-robin"))
+def test_a_server_that_stands_still_is_left_at_once(dnseal, server_process, b, policy):
+    """Shows: F01, I4, regression 9
+
+    Its kernel takes connections and acknowledges everything. Hardly a question waits for a whole try, and though others
+    answer what it leaves, it becomes known."""
+    frozen = server_process("a.test")
+    program = dnseal(frozen, b, groups=group(policy), workers=1)
+    with Flow(program.address, program.port, 200) as flow:
+        time.sleep(2)
+        frozen_at = time.monotonic()
+        frozen.freeze()
+        assert program.wait_event("upstream_down", scaled(8), upstream=frozen.url) is not None
+        flow.finish(scaled(5))
+    flow.assert_served(scaled(2))
+    flow.assert_calm(frozen_at, limit=scaled(0.5), slow=12)
 
 
 @pytest.mark.parametrize("kind", scripts.ENDS)
