@@ -157,7 +157,9 @@ int config_check(const struct config *config, struct config_report *report, bool
     struct config_snapshot *snapshot = (struct config_snapshot *)(uintptr_t)config;
     struct config_arena arena = {0};
     struct config_work work = {.snapshot = snapshot, .arena = &arena, .report = report};
-    check_ca(&work, config->tls.ca, is_thorough);
+    if (config_needs_authorities(config)) {
+        check_ca(&work, config->tls.ca, is_thorough);
+    }
     check_log(&work, config->log.target);
     check_control(&work, config->control.socket);
     check_cache_file(&work, config->cache.file, is_thorough);

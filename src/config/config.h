@@ -187,7 +187,8 @@ void config_free(struct config *config);
 /* Checks what can be checked on the machine without the network and without changing anything: files exist
  * and can be read, the CA file holds something, the user exists, the directories of log file, control socket
  * and cache file are there. With `is_thorough` what a start does itself as well: every certificate of the CA
- * file is parsed, and the cache file is looked at. 0 or ERROR_INVALID. */
+ * file is parsed, and the cache file is looked at. The CA file is left alone where nobody needs it. 0 or
+ * ERROR_INVALID. */
 int config_check(const struct config *config, struct config_report *report, bool is_thorough);
 
 /* Where a value came from, as long as the snapshot lives: an option's by its path, and that of one text of a
@@ -205,6 +206,10 @@ __attribute__((format(printf, 4, 5))) void config_refuse(const struct config *co
                                                          struct config_report *report,
                                                          const struct config_place *place, const char *format,
                                                          ...);
+
+/* Whether some upstream is believed by an authority's word, so that `tls.ca` is of use: one that is asked in
+ * clear text is not, nor one whose pins are its whole identity. */
+bool config_needs_authorities(const struct config *config);
 
 /* Whom a connection to the upstream must prove to be. Borrows from the snapshot. */
 struct tls_identity config_upstream_identity(const struct config *config,

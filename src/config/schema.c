@@ -393,7 +393,8 @@ static const struct config_option options[] = {
      .default_text = "/etc/ssl/certs/ca-certificates.crt",
      .most = CONFIG_TEXT_MAX,
      .description =
-         "The file with the certificates of the authorities that are trusted to vouch for a server, as PEM."},
+         "The file with the certificates of the authorities that are trusted to vouch for a server, as PEM. "
+         "It is not read where every server is asked in clear text, or has pins without a name."},
     {.path = "tls.min_version",
      FIELD(tls.require_1_3, SWITCH),
      .default_text = "1.2",

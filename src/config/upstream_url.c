@@ -277,6 +277,17 @@ bool config_upstream_fill(struct config_arena *arena, enum config_transport tran
     return out->url != NULL;
 }
 
+bool config_needs_authorities(const struct config *config)
+{
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        const struct config_upstream *upstream = &config->upstreams[i];
+        if (upstream->transport == CONFIG_TLS && (upstream->name != NULL || upstream->pin_count == 0)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 struct tls_identity config_upstream_identity(const struct config *config,
                                              const struct config_upstream *upstream)
 {

@@ -36,7 +36,7 @@ struct engine_setup {
     struct upstream_facts *facts; /* of the servers, in the order of the configuration; NULL: none */
     const struct local *local;    /* NULL: nothing is answered here */
     struct cache cache;           /* with a head of NULL where nothing is kept; its owner is the engine */
-    int authorities;              /* stored memory: the PEM text of tls.ca */
+    int authorities;              /* stored memory: the PEM text of tls.ca; -1 where nobody needs it */
     size_t authorities_size;
     int log_descriptor; /* closed when another takes its place: a file that was rotated away goes for good */
     int channel;        /* packets from and to the supervising process */

@@ -190,6 +190,9 @@ static int open_log(struct boot *boot)
 static int read_authorities(struct boot *boot)
 {
     char *text;
+    if (!config_needs_authorities(boot->config)) {
+        return 0;
+    }
     int error = boot_read_file(boot->config->tls.ca, FILE_MOST, &text, &boot->authorities_size);
     if (error == 0) {
         error = memory_store(span_of(text, boot->authorities_size), "dnseal-authorities", &boot->authorities);

@@ -37,6 +37,10 @@ static bool wants_colour(void)
 static int build_trust(const struct boot *boot, struct tls_trust **out)
 {
     void *text;
+    *out = NULL;
+    if (boot->authorities < 0) {
+        return 0;
+    }
     int error = memory_map(boot->authorities, boot->authorities_size, &text);
     if (error == 0) {
         error = tls_trust_build(span_of(text, boot->authorities_size), out);

@@ -107,7 +107,7 @@ struct boot {
     struct identity identity;
     char *file_text; /* NULL when there is no file */
     size_t file_size;
-    int authorities; /* stored memory: the text of tls.ca; -1 before it is read */
+    int authorities; /* stored memory: the text of tls.ca; -1 before it is read, or where nobody needs it */
     size_t authorities_size;
     int log_descriptor;
     struct journal journal;

@@ -97,10 +97,10 @@ struct tls_identity {
 /* A client's side for one identity. With a name or an address the chain must lead to `trust` and the
  * certificate must bear it in its SAN (never in CN); with pins one certificate of the verified chain must
  * carry a pinned key. With pins and neither name nor address the server's own certificate must carry the
- * pinned key, and that alone is checked. ALPN "dot" is offered; a server that chooses none is fine, one that
- * chooses another is refused. A certificate that is not valid yet while the clock is wrong fails as
- * WRONG_CLOCK; one that has expired by a clock that is behind has expired. The context keeps the sessions it
- * was given for resumption, for this identity alone. One thread. */
+ * pinned key, and that alone is checked; `trust` may be NULL then. ALPN "dot" is offered; a server that
+ * chooses none is fine, one that chooses another is refused. A certificate that is not valid yet while the
+ * clock is wrong fails as WRONG_CLOCK; one that has expired by a clock that is behind has expired. The
+ * context keeps the sessions it was given for resumption, for this identity alone. One thread. */
 struct tls_client;
 int tls_client_build(const struct tls_identity *identity, struct tls_trust *trust, struct tls_client **out);
 /* After its last connection was closed: asserted. NULL is allowed. */

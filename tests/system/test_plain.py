@@ -112,6 +112,21 @@ def test_a_mixed_group_stops_the_start(write_config, a):
     assert "%s:%d:" % (file, line) in done.stderr
 
 
+def test_no_authorities_are_needed(dnseal, write_config, plain, a, identities):
+    """Shows: M7"""
+    server, missing = plain(), {"ca": "/no/such/file.pem"}
+    pinned = {"url": "tls://%s:%d" % (a.address, a.port), "pins": [identities["a.test"].pin], "group": "pinned"}
+    changes = {"tls": missing, "routes": {"pinned.test": "pinned"}}
+    program = dnseal(server.url, pinned, **changes)
+    assert program.query_udp("www.x.test").rcode == program.query_udp("www.pinned.test").rcode == 0
+    assert (server.count("www.x.test"), a.count("www.pinned.test")) == (1, 1)
+    assert run(["-c", program.file, "--check", "--connect"]).returncode == 0
+    file, _, _ = write_config(server.url, {"url": a.url, "group": "pinned"}, **changes)
+    for words in ([], ["--check"], ["--check", "--connect"]):
+        refused = run(["-c", str(file), *words])
+        assert refused.returncode == 1 and "tls.ca: \"/no/such/file.pem\": " in refused.stderr
+
+
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 def test_what_a_question_looks_like(dnseal, plain, transport):
     """Shows: M7, V02, RFC7830-6, RFC7828, RFC9715"""
