@@ -188,13 +188,64 @@ void probe_explain(const struct probe_result *result, const struct probe_page *p
     explain_by_word(result, page, text);
 }
 
-/* The size of the first of the names, where it is one that a URL can have behind its #. */
-static size_t usable_name(const char *names)
+/* The first of the names that a URL can have behind its #; of size 0 where none is. */
+static struct span usable_name(const char *names)
 {
-    struct address address;
-    size_t size = strcspn(names, ",");
-    bool is_address = address_parse(span_of(names, size), 0, &address) == 0;
-    return is_address || memchr(names, '*', size) != NULL ? 0 : size;
+    for (size_t size; *names != '\0'; names += size + strspn(names + size, ", ")) {
+        struct address address;
+        struct span name = span_of(names, size = strcspn(names, ","));
+        bool is_usable = memchr(names, '*', size) == NULL && address_parse(name, 0, &address) != 0;
+        if (is_usable && size > 0) {
+            return name;
+        }
+    }
+    return span_of(names, 0);
+}
+
+/* Whether the server's address is among the names. */
+static bool bears_address(const char *names, const struct address *server)
+{
+    for (size_t size; *names != '\0'; names += size + strspn(names + size, ", ")) {
+        struct address address;
+        if (address_parse(span_of(names, size = strcspn(names, ",")), 0, &address) == 0 &&
+            address_same_host(&address, server)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void way_to_another_name(const struct probe_result *result, struct text out)
+{
+    const char *names = own_certificate(result)->names;
+    const struct address *address = &result->upstream->address;
+    struct span name = usable_name(names);
+    char server[ADDRESS_TEXT_SIZE];
+    address_format(address, true, server);
+    if (name.size > 0) {
+        snprintf(out.at, out.size, "if that is whom you mean, write tls://%s#%.*s", server, (int)name.size,
+                 (const char *)name.data);
+    } else if (bears_address(names, address)) {
+        snprintf(out.at, out.size,
+                 "the certificate bears the address: without a name, as tls://%s, that is enough", server);
+    } else {
+        snprintf(out.at, out.size, "%s", stream_reason_hint(result->reason));
+    }
+}
+
+/* A server need not send the authority itself, so that nobody can know from here which of the two it is. */
+static void way_to_authority(const struct probe_result *result, struct text out)
+{
+    const struct tls_certificate *last =
+        result->chain_count == 0 ? own_certificate(result) : &result->chain[result->chain_count - 1];
+    if (last->issuer[0] == '\0' || strcmp(last->subject, last->issuer) == 0) {
+        snprintf(out.at, out.size, "%s", stream_reason_hint(result->reason));
+    } else {
+        snprintf(out.at, out.size,
+                 "if %s is an authority that you trust, add it to tls.ca; else the server has to send its "
+                 "certificate: tell its operator",
+                 last->issuer);
+    }
 }
 
 void probe_way_out(const struct probe_result *result, char *out, size_t size)
@@ -214,12 +265,11 @@ void probe_way_out(const struct probe_result *result, char *out, size_t size)
             return;
         }
     }
-    const char *names = own_certificate(result)->names;
-    int name = (int)usable_name(names);
-    char server[ADDRESS_TEXT_SIZE];
-    if (strcmp(result->reason, "wrong_name") == 0 && name > 0) {
-        address_format(&result->upstream->address, true, server);
-        snprintf(out, size, "if that is whom you mean, write tls://%s#%.*s", server, name, names);
+    struct text text = {.at = out, .size = size};
+    if (strcmp(result->reason, "wrong_name") == 0) {
+        way_to_another_name(result, text);
+    } else if (strcmp(result->reason, "unknown_ca") == 0) {
+        way_to_authority(result, text);
     } else {
         snprintf(out, size, "%s", stream_reason_hint(result->reason));
     }

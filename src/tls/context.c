@@ -132,14 +132,36 @@ static int check_leaf(const struct tls_client *client, X509 *leaf, struct tls_se
     return tls_pin_matches(client, leaf) ? X509_V_OK : X509_V_ERR_APPLICATION_VERIFICATION;
 }
 
-static void note_refusal(struct tls_session *session, int result)
+/* Which certificate it is about where that is not the server's own, and how weak its key is where that is it.
+ */
+static void write_detail(X509_STORE_CTX *verification, int result, char *out, size_t size)
+{
+    X509 *certificate = X509_STORE_CTX_get_current_cert(verification);
+    bool is_weak = result == X509_V_ERR_EE_KEY_TOO_SMALL || result == X509_V_ERR_CA_KEY_TOO_SMALL;
+    bool is_other = X509_STORE_CTX_get_error_depth(verification) > 0;
+    int used = snprintf(out, size, "%s", X509_verify_cert_error_string(result));
+    if (certificate != NULL && is_weak) {
+        EVP_PKEY *key = X509_get0_pubkey(certificate);
+        used +=
+            snprintf(out + used, size - (size_t)used, " (%d bits)", key == NULL ? 0 : EVP_PKEY_get_bits(key));
+    }
+    if (certificate != NULL && is_other) {
+        char subject[128];
+        tls_name_write(X509_get_subject_name(certificate), subject, sizeof subject);
+        snprintf(out + used, size - (size_t)used, ": %s", subject);
+    }
+}
+
+static void note_refusal(X509_STORE_CTX *verification, struct tls_session *session, int result)
 {
     if (result == X509_V_ERR_CERT_NOT_YET_VALID && tls_session_clock_is_wrong(session)) {
         tls_failure_note_clock(&session->failure, session->wall, session->client->clock_least);
         return;
     }
-    const char *text = result == X509_V_ERR_APPLICATION_VERIFICATION ? "no pinned key in the certificates"
-                                                                     : X509_verify_cert_error_string(result);
+    char text[256] = "no pinned key in the certificates";
+    if (result != X509_V_ERR_APPLICATION_VERIFICATION) {
+        write_detail(verification, result, text, sizeof text);
+    }
     tls_failure_note(&session->failure, tls_reason_of_verification(result), text);
 }
 
@@ -155,7 +177,7 @@ static int verify_peer(X509_STORE_CTX *verification, void *argument)
     X509_STORE_CTX_set_error(verification, result);
     session->verified = result == X509_V_OK;
     if (!session->verified) {
-        note_refusal(session, result);
+        note_refusal(verification, session, result);
         tls_failure_note_peer(&session->failure, leaf);
     }
     return session->verified;

@@ -132,6 +132,8 @@ SENTENCES = {
     "self_signed": ("signed by itself", "ca.pem"),
     "unknown_ca": ("ends at CN=Unknown Root", "ca.pem"),
     "missing_intermediate": ("lacks CN=Test Intermediate",),
+    "intermediate_not_ca": (": CN=Not An Authority",),
+    "small_key": (r"\(1024 bits\)",),
     "address_mismatch": ("bears 127.255.255.1, and not a.test",),
 }
 
@@ -149,6 +151,15 @@ def test_bad_certificates_are_explained(connect, server, authority, kind):
     assert upstream.dns_bytes == 0 and upstream.handshakes == 0
     if kind == "wrong_name":
         assert report.one("way out").endswith("tls://%s:%d#other.test" % (upstream.address, upstream.port))
+
+
+def test_a_certificate_that_bears_the_address_and_not_the_name(connect, server, authority, address):
+    """Shows: L01"""
+    home = address()
+    upstream = server("a.test", at=home, identity=authority.good("*.b.test", addresses=[home], file="address"))
+    report = connect(upstream)
+    assert_fails(report, "wrong_name", "and not a.test")
+    assert "without a name, as tls://%s:%d, that is enough" % (home, upstream.port) in report.one("way out")
 
 
 def test_an_address_that_the_certificate_does_not_bear(connect, server):

@@ -200,6 +200,12 @@ static void failures_are_explained_by_what_was_seen(void **state)
                 "if that is whom you mean, write tls://192.0.2.1:853#b.test");
     snprintf(result.chain[0].names, sizeof result.chain[0].names, "%s", "192.0.2.9, b.test");
     expect_told(&result, "the certificate bears 192.0.2.9, b.test, and not a.test",
+                "if that is whom you mean, write tls://192.0.2.1:853#b.test");
+    snprintf(result.chain[0].names, sizeof result.chain[0].names, "%s", "*.b.test, 192.0.2.1");
+    expect_told(&result, "the certificate bears *.b.test, 192.0.2.1, and not a.test",
+                "the certificate bears the address: without a name, as tls://192.0.2.1:853, that is enough");
+    snprintf(result.chain[0].names, sizeof result.chain[0].names, "%s", "192.0.2.9, *.b.test");
+    expect_told(&result, "the certificate bears 192.0.2.9, *.b.test, and not a.test",
                 stream_reason_hint("wrong_name"));
     result.chain[0].names[0] = '\0';
     expect_told(&result, "the certificate bears no name at all (its subject does not count), and not a.test",
@@ -211,10 +217,13 @@ static void failures_are_explained_by_what_was_seen(void **state)
                 "(2023-11-14T22:13:20Z)",
                 NULL);
     result = result_of("unknown_ca");
-    expect_told(&result, "the chain lacks CN=root, which the server did not send and which is not in /ca.pem",
-                NULL);
+    expect_told(
+        &result, "the chain lacks CN=root, which the server did not send and which is not in /ca.pem",
+        "if CN=root is an authority that you trust, add it to tls.ca; else the server has to send its "
+        "certificate: tell its operator");
     snprintf(result.chain[0].subject, sizeof result.chain[0].subject, "%s", "CN=root");
-    expect_told(&result, "the chain ends at CN=root, which is not in /ca.pem", NULL);
+    expect_told(&result, "the chain ends at CN=root, which is not in /ca.pem",
+                stream_reason_hint("unknown_ca"));
     result = result_of("rcode");
     result.rcode = DNS_RCODE_REFUSED;
     expect_told(&result, "TLS is fine, but it answers REFUSED to a harmless query", NULL);
