@@ -148,7 +148,9 @@ static uint32_t tell_health(const struct boot *boot, struct text *text)
     if (!boot->serves) {
         say(text, "not ready: no engine serves\n");
     } else if (!has_server(boot)) {
-        say(text, "not ready: every upstream is down\n");
+        const struct config *config = boot->config;
+        say(text, "not ready: every upstream is down (group %s): the log and --check --connect tell why\n",
+            config->groups[config->rest].name);
     } else {
         say(text, "ready\n");
         return 0;

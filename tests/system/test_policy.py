@@ -210,7 +210,7 @@ def test_ready_again_without_questions_over_udp(dnseal, plain):
     assert healthcheck(program).returncode == 0
     server.stop()
     program.query_udp("in-vain.test", timeout=6)
-    assert "every upstream is down" in healthcheck(program).stderr
+    assert "every upstream is down (group default)" in healthcheck(program).stderr
     server.start()
     assert wait_health(program, 0, scaled(45))
     assert [heard.name for heard in server.heard] == ["."]
