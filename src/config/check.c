@@ -72,7 +72,10 @@ static void check_ca(struct config_work *work, const char *path, bool parse)
 {
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (descriptor < 0) {
-        complain(work, "tls.ca", path, error_text(error_from_errno(errno)));
+        complain(work, "tls.ca", path,
+                 errno == ENOENT ? "no such file or entry; on Debian, the package ca-certificates brings "
+                                   "/etc/ssl/certs/ca-certificates.crt"
+                                 : error_text(error_from_errno(errno)));
         return;
     }
     struct stat status;

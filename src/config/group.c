@@ -4,6 +4,8 @@
  * are read. A word of a list, such as "cluster.local=office", is the same as an entry of a mapping.
  */
 #include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
 
 #include "base/error.h"
 
@@ -45,6 +47,11 @@ char *config_group_name(struct config_work *work, const struct config_node *node
 /* "KEY=VALUE" as an entry of a mapping; refused after a complaint. */
 static bool split_word(struct config_work *work, const struct config_node *word, struct config_node *entry)
 {
+    if (word->kind == CONFIG_NODE_MAP) {
+        config_complain(work, &word->place,
+                        "expected NAME=VALUE, or instead of the list one mapping of NAME: VALUE");
+        return false;
+    }
     const char *text = config_node_text(work, word);
     const char *sign = text == NULL ? NULL : strrchr(text, '=');
     if (sign == NULL) {
@@ -176,6 +183,51 @@ static void take_route(struct config_work *work, const struct config_node *node)
     config->routes[config->route_count++] = (struct config_route){.name = name, .group_name = group};
 }
 
+/* As far as names are equal as they are written; what only escapes hide is found when routes are built. */
+struct written_route {
+    struct span name; /* without a dot at the end */
+    const struct config_place *place;
+};
+
+static int compare_written(const void *left, const void *right)
+{
+    const struct written_route *a = left, *b = right;
+    size_t size = a->name.size < b->name.size ? a->name.size : b->name.size;
+    int order = strncasecmp((const char *)a->name.data, (const char *)b->name.data, size);
+    if (order == 0 && a->name.size != b->name.size) {
+        order = a->name.size < b->name.size ? -1 : 1;
+    }
+    return order != 0 ? order : (a->place > b->place) - (a->place < b->place);
+}
+
+static bool is_written_alike(const struct written_route *a, const struct written_route *b)
+{
+    return a->name.size == b->name.size &&
+           strncasecmp((const char *)a->name.data, (const char *)b->name.data, a->name.size) == 0;
+}
+
+static void find_twins(struct config_work *work)
+{
+    const struct config *config = &work->snapshot->config;
+    struct written_route *sorted = config_arena_take(work->arena, (config->route_count + 1) * sizeof *sorted);
+    if (sorted == NULL) {
+        config_complain_memory(work);
+        return;
+    }
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct span name = span_text(config->routes[i].name);
+        name.size -= name.size > 1 && name.data[name.size - 1] == '.';
+        sorted[i] = (struct written_route){.name = name, .place = &work->snapshot->route_places[i]};
+    }
+    qsort(sorted, config->route_count, sizeof *sorted, compare_written);
+    for (size_t i = 1; i < config->route_count; i++) {
+        if (is_written_alike(&sorted[i - 1], &sorted[i])) {
+            config_complain(work, sorted[i].place, "\"%.*s\": stands here twice", (int)sorted[i].name.size,
+                            (const char *)sorted[i].name.data);
+        }
+    }
+}
+
 void config_routes_set(struct config_work *work, const struct config_option *option,
                        const struct config_node *node)
 {
@@ -195,6 +247,7 @@ void config_routes_set(struct config_work *work, const struct config_option *opt
         return;
     }
     each_entry(work, node, take_route);
+    find_twins(work);
 }
 
 /* ---- who asks whom ---- */
@@ -207,6 +260,24 @@ static struct config_group *group_find(struct config *config, const char *name)
         }
     }
     return NULL;
+}
+
+static void complain_no_group(struct config_work *work, const struct config_place *place, const char *name)
+{
+    const struct config *config = &work->snapshot->config;
+    struct config_suggestion suggestion;
+    config_suggestion_init(&suggestion, name);
+    for (size_t i = 0; i < config->group_count; i++) {
+        config_suggestion_offer(&suggestion, config->groups[i].name);
+    }
+    if (suggestion.best[0] != '\0') {
+        config_complain(work, place, "no upstream is in the group %s; did you mean %s?", name,
+                        suggestion.best);
+    } else {
+        config_complain(work, place,
+                        "no upstream is in the group %s: write group: %s at those that belong to it", name,
+                        name);
+    }
 }
 
 /* The groups, in the order in which the upstreams name them. There are as many as upstreams at most. */
@@ -255,7 +326,7 @@ static void apply_settings(struct config_work *work)
         const struct config_group_setting *setting = &snapshot->settings[i];
         struct config_group *group = group_find(&work->snapshot->config, setting->name);
         if (group == NULL) {
-            config_complain(work, &setting->place, "no upstream is in the group %s", setting->name);
+            complain_no_group(work, &setting->place, setting->name);
         } else {
             group->policy = setting->policy;
             group->hedge = setting->hedge;
@@ -269,7 +340,7 @@ static struct config_group *ask_group(struct config_work *work, const char *name
 {
     struct config_group *group = group_find(&work->snapshot->config, name);
     if (group == NULL) {
-        config_complain(work, place, "no upstream is in the group %s", name);
+        complain_no_group(work, place, name);
         return NULL;
     }
     group->is_asked = true;

@@ -29,11 +29,11 @@ static const char upstreams[] =
     "\"pattern\": \"^[A-Za-z0-9_-]{1,32}$\"}, \"weight\": {\"type\": \"integer\", \"minimum\": 1, "
     "\"maximum\": 100}, \"without_clock\": {\"type\": \"boolean\"}}}]}";
 
+#define POLICY "{\"enum\": [\"fastest\", \"round-robin\", \"random\", \"ordered\", \"hash\"]}"
 static const char groups[] =
-    "\"type\": \"object\", \"maxProperties\": 32, \"additionalProperties\": {\"type\": \"object\", "
-    "\"additionalProperties\": false, \"properties\": {\"policy\": {\"enum\": [\"fastest\", \"round-robin\", "
-    "\"random\", "
-    "\"ordered\", \"hash\"]}, \"hedge\": {\"type\": \"boolean\"}}}";
+    "\"type\": \"object\", \"maxProperties\": 32, \"additionalProperties\": {\"anyOf\": [" POLICY
+    ", {\"type\": \"object\", \"additionalProperties\": false, \"properties\": {\"policy\": " POLICY
+    ", \"hedge\": {\"type\": \"boolean\"}}}]}";
 
 static const char routes[] = "\"type\": \"object\", \"additionalProperties\": {\"type\": \"string\"}";
 

@@ -125,7 +125,11 @@ static bool listen_is_new(struct config_work *work, const struct config_node *no
         if (shared && address_equal(&wanted->address, &other->address)) {
             char text[ADDRESS_TEXT_SIZE];
             address_format(&wanted->address, true, text);
-            config_complain(work, &node->place, "%s stands here twice", text);
+            bool is_same = wanted->udp == other->udp && wanted->tcp == other->tcp;
+            config_complain(work, &node->place, "%s stands here twice%s", text,
+                            is_same ? ""
+                                    : ": each transport may be at one entry, and an entry that names none "
+                                      "is for both");
             return false;
         }
     }
@@ -162,16 +166,21 @@ static bool names_equal(const char *a, const char *b)
 
 /* Dates count for nothing where pins are the whole identity, and where there are no pins nothing else would
  * be left of an authority's word. */
-static const char *without_clock_refusal(const char *name, const struct config_upstream *entry)
+static const char *without_clock_refusal(const struct config_upstream *server,
+                                         const struct config_upstream *entry)
 {
     if (!entry->without_clock) {
         return NULL;
     }
+    if (server->transport != CONFIG_TLS) {
+        return "in clear text there is no certificate, and without_clock has no use: leave it out";
+    }
     if (entry->pin_count == 0) {
         return "without_clock needs pins: without a clock they are what the server is believed by";
     }
-    return name == NULL ? "without_clock has no use: pins without a name are believed whatever the clock says"
-                        : NULL;
+    return server->name == NULL
+               ? "without_clock has no use: pins without a name are believed whatever the clock says"
+               : NULL;
 }
 
 /* Adds a server with what its entry says besides. The pool's key is transport, address, port and name, so
@@ -180,7 +189,7 @@ static void upstream_add(struct config_work *work, const struct config_node *nod
                          const struct config_upstream *server, const struct config_upstream *entry)
 {
     struct config *config = &work->snapshot->config;
-    const char *refusal = without_clock_refusal(server->name, entry);
+    const char *refusal = without_clock_refusal(server, entry);
     if (refusal != NULL) {
         config_complain(work, &node->place, "%s: %s", server->url, refusal);
         return;
@@ -290,7 +299,8 @@ static void pins_read(struct config_work *work, const struct config_node *list, 
             out->pin_count++;
         } else {
             config_complain(work, &node->place,
-                            "\"%.80s\": expected sha256/ and the Base64 of the SHA-256 of a public key",
+                            "\"%.80s\": expected sha256/ and the Base64 of the SHA-256 of a public key, as "
+                            "--check --connect prints it",
                             text);
         }
     }

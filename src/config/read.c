@@ -55,6 +55,23 @@ static void complain_unknown(struct config_work *work, const struct config_node 
     }
 }
 
+/* "upstream" with a list is a slip for "upstreams". */
+static void complain_no_mapping(struct config_work *work, const struct config_node *section)
+{
+    struct config_suggestion suggestion;
+    config_suggestion_init(&suggestion, section->key);
+    for (size_t i = 0; i < config_option_count(); i++) {
+        if (config_option_section(config_option_at(i)) == 0) {
+            config_suggestion_offer(&suggestion, config_option_at(i)->path);
+        }
+    }
+    if (suggestion.best[0] != '\0') {
+        config_complain(work, &section->place, "expected a mapping; did you mean %s?", suggestion.best);
+    } else {
+        config_complain(work, &section->place, "expected a mapping");
+    }
+}
+
 static void complain_duplicate(struct config_work *work, const struct config_node *node, size_t line)
 {
     config_complain(work, &node->key_place, "duplicate key; it stands in line %zu already", line);
@@ -82,7 +99,7 @@ static void read_section(struct config_work *work, const struct config_node *sec
     if (section->kind != CONFIG_NODE_MAP) {
         /* A section whose options are all commented out says nothing. */
         if (section->kind != CONFIG_NODE_REFUSED && !section->absent) {
-            config_complain(work, &section->place, "expected a mapping");
+            complain_no_mapping(work, section);
         }
         return;
     }

@@ -3,6 +3,7 @@
  * environment, the command line, defaults) are made here, so that every layer takes the same way into the
  * snapshot.
  */
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -197,9 +198,15 @@ static void field_unknown(struct config_work *work, const struct config_node *no
     }
     if (suggestion.best[0] != '\0') {
         config_complain(work, &node->key_place, "unknown key; did you mean %s?", suggestion.best);
-    } else {
-        config_complain(work, &node->key_place, "unknown key");
+        return;
     }
+    char names[CONFIG_NAME_SIZE * 2] = "";
+    for (size_t i = 0, size = 0; i < count; i++) {
+        const char *comma = i == 0 ? "" : i + 1 < count ? ", " : " and ";
+        size += (size_t)snprintf(names + size, sizeof names - size, "%s%s", comma, fields[i].name);
+        assert(size < sizeof names);
+    }
+    config_complain(work, &node->key_place, "unknown key; here stand %s", names);
 }
 
 void config_node_fields(struct config_work *work, const struct config_node *map, struct config_field *fields,

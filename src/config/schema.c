@@ -40,8 +40,10 @@ static const struct config_option options[] = {
          "without a name, the address; with pins a pinned key must appear as well, and pins without a "
          "name are the whole identity. A mapping may also name the `group` that the server is in, `default` "
          "where it does not, and a `weight` from 1 to 100 for the policies that know weights; `GROUP=URL` is "
-         "short for "
-         "a mapping with these two. The servers of a group are all encrypted or all in clear text, so that "
+         "short for a mapping with the group. The log and the metrics name a server by its URL, with "
+         "`GROUP/` "
+         "before it where that is not `default`. The servers of a group are all encrypted or all in clear "
+         "text, so that "
          "nothing that is meant for an encrypted one ever goes out readable. `udp://` asks over TCP what "
          "does not fit a datagram. With `without_clock: true`, a server with pins and a name is believed by "
          "its pins, its name and its chain, without a look at the dates, as long as this machine's clock is "
@@ -59,7 +61,7 @@ static const struct config_option options[] = {
          "is asked for, so that each server sees only its part of the names. With `hedge: true`, which is "
          "meant where nothing is said, a query whose answer comes later than 19 of 20 of its server, and not "
          "within 50 ms, is asked once more at another server of the group; that is one query more for every "
-         "twenty at most."},
+         "twenty at most. `NAME: POLICY` is short for a mapping with the policy alone."},
     {.path = "routes",
      FIELD(routes, ROUTES),
      .default_text = "",

@@ -209,10 +209,16 @@ static const char *authority_parse(struct span text, enum config_transport trans
 
 static const char *scheme_refusal(const char *text)
 {
+    struct address address;
     if (strncmp(text, "https://", 8) == 0 || strncmp(text, "quic://", 7) == 0) {
         return "DNS over TLS is spoken (tls://), and clear text (udp://, tcp://)";
     }
-    return "expected tls://ADDRESS[:PORT][#NAME], or one of cloudflare, google, quad9 and adguard";
+    if (address_parse(span_of(text, strcspn(text, "#@")), 0, &address) == 0) {
+        return "is it to be asked over TLS (tls://ADDRESS[:PORT][#NAME]), or in clear text "
+               "(udp://ADDRESS[:PORT])?";
+    }
+    return "expected tls://ADDRESS[:PORT][#NAME], udp://ADDRESS[:PORT], tcp://ADDRESS[:PORT], or one of "
+           "cloudflare, google, quad9 and adguard";
 }
 
 /* What follows the scheme and its "://"; NULL where it is none that is spoken. */

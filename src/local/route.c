@@ -9,9 +9,30 @@
 
 /* Entries of `routes`: the name, and the group in one byte. */
 
+/* What people write who have another program's forms in mind. Taken for names, they would be asked by nobody,
+ * and what was meant would go to another group. */
+static const char *foreign_form(const char *text)
+{
+    bool is_number = text[0] >= '0' && text[0] <= '9' && strspn(text, "0123456789./") == strlen(text);
+    if (strcmp(text, "*") == 0 || strncmp(text, "*.", 2) == 0) {
+        return "a route is for the name and for all below it: leave out the asterisk";
+    }
+    if (text[0] == '/') {
+        return "a name stands here without slashes";
+    }
+    if (is_number || strchr(text, ':') != NULL) {
+        return "an address is no name: the reverse names of 10.0.0.0/8 are 10.in-addr.arpa and all below it";
+    }
+    return NULL;
+}
+
 const char *local_route_refusal(const char *text)
 {
     struct local_name name;
+    const char *foreign = foreign_form(text);
+    if (foreign != NULL) {
+        return foreign;
+    }
     const char *refusal = local_name_of_zone(span_text(text), &name);
     return refusal == NULL && name.size == 1 ? "stands for every name" : refusal;
 }

@@ -69,4 +69,6 @@ def test_a_name_with_two_routes_stops_the_start(write_config, a, b):
     """Shows: P02"""
     file, _, _ = write_config(a, of_group(b, "office"), routes={"consul": "office", "CONSUL.": "default"})
     done = run(["-c", str(file), "--check"])
-    assert done.returncode == 1 and '"consul.": stands here twice' in done.stderr
+    line = next(number for number, text in enumerate(file.read_text().split("\n"), 1) if "CONSUL" in text)
+    assert done.returncode == 1 and '%s:%d:' % (file, line) in done.stderr
+    assert '"CONSUL": stands here twice' in done.stderr

@@ -1,4 +1,6 @@
 /* Groups of upstreams, the names that go to them, and the listeners that ask them. */
+#include <stdio.h>
+
 #include "config_support.h"
 
 static void assert_route(const struct config *config, size_t index, const char *name, unsigned group)
@@ -99,12 +101,13 @@ static void test_groups_errors(void **state)
         "t.yaml:3:26: upstreams[1].weight: \"0\": expected a weight from 1 to 100\n"
         "t.yaml:4:36: upstreams[2].weight: \"101\": expected a weight from 1 to 100\n"
         "t.yaml:5:5: upstreams[3]: \"\": expected the name of a group: letters, digits, - and _\n"
-        "t.yaml:6:5: upstreams[4]: \"nonsense\": expected tls://ADDRESS[:PORT][#NAME], or one of "
+        "t.yaml:6:5: upstreams[4]: \"nonsense\": expected tls://ADDRESS[:PORT][#NAME], udp://ADDRESS[:PORT], "
+        "tcp://ADDRESS[:PORT], or one of "
         "cloudflare, google, quad9 and adguard\n"
         "t.yaml:7:22: groups.a.policy: \"best\": expected fastest, round-robin, random, ordered or "
         "hash\n"
         "t.yaml:7:29: groups.b c: \"b c\": expected the name of a group: letters, digits, - and _\n"
-        "t.yaml:7:44: groups.d.speed: unknown key\n");
+        "t.yaml:7:44: groups.d.speed: unknown key; here stand policy and hedge\n");
 }
 
 static void test_routes_errors(void **state)
@@ -115,19 +118,72 @@ static void test_routes_errors(void **state)
         "t.yaml:1:10: routes.a..b: \"a..b\": is no name: a label has 1 to 63 bytes, a name at most 255\n"
         "t.yaml:1:33: routes.consul: \"of fice\": expected the name of a group: letters, digits, - "
         "and _\n");
+    assert_file_refused("routes: [{name: consul, group: default}]\n",
+                        "t.yaml:1:10: routes[0]: expected NAME=VALUE, or instead of the list one mapping of "
+                        "NAME: VALUE\n");
     assert_environment_refused(NAMES("DNSEAL_ROUTES=consul"),
                                "environment: DNSEAL_ROUTES: \"consul\": expected NAME=VALUE\n");
+}
+
+/* Shows: P02 */
+static void test_routes_twice(void **state)
+{
+    (void)state;
+    assert_file_refused(
+        "routes:\n  b: default\n  a.b: default\n  B.: default\n  x.b: default\n  b: default\n",
+        "t.yaml:4:7: routes.B.: \"B\": stands here twice\n"
+        "t.yaml:6:6: routes.b: \"b\": stands here twice\n");
+    assert_environment_refused(NAMES("DNSEAL_ROUTES=b=default,b=default"),
+                               "environment: DNSEAL_ROUTES: \"b\": stands here twice\n");
+    config_free(built_from_file("routes: {b: default, a.b: default, ab: default, .: default}\n"));
+}
+
+/* Shows: P02 */
+static void test_routes_in_the_form_of_others(void **state)
+{
+    (void)state;
+    static const char asterisk[] = "a route is for the name and for all below it: leave out the asterisk";
+    static const char number[] =
+        "an address is no name: the reverse names of 10.0.0.0/8 are 10.in-addr.arpa and all below it";
+    static const struct {
+        const char *name, *reason;
+    } cases[] = {
+        {"*.cluster.local", asterisk},
+        {"*", asterisk},
+        {"/cluster.local/", "a name stands here without slashes"},
+        {"10.0.0.0/8", number},
+        {"192.168/16", number},
+        {"192.0.2.1", number},
+        {"fd00::/8", number},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char text[256], expected[256];
+        snprintf(text, sizeof text, "routes:\n  \"%s\": default\n", cases[i].name);
+        snprintf(expected, sizeof expected, "t.yaml:2:3: routes.%s: \"%s\": %s\n", cases[i].name,
+                 cases[i].name, cases[i].reason);
+        assert_file_refused(text, expected);
+    }
+    config_free(
+        built_from_file("routes: {0/25.2.0.192.in-addr.arpa: default, a.*.b: default, 1e100: default}\n"));
 }
 
 static void test_nobody_is_forgotten(void **state)
 {
     (void)state;
-    assert_file_refused("routes: {consul: office}\n"
-                        "groups: {home: {policy: hash}}\n"
-                        "listen: [{address: 127.0.0.1:53, upstreams: attic}]\n",
-                        "t.yaml:2:10: groups.home: no upstream is in the group home\n"
-                        "t.yaml:1:18: routes.consul: no upstream is in the group office\n"
-                        "t.yaml:3:10: listen[0]: no upstream is in the group attic\n");
+    assert_file_refused(
+        "routes: {consul: office}\n"
+        "groups: {home: {policy: hash}}\n"
+        "listen: [{address: 127.0.0.1:53, upstreams: attic}]\n",
+        "t.yaml:2:10: groups.home: no upstream is in the group home: write group: home at "
+        "those that belong to it\n"
+        "t.yaml:1:18: routes.consul: no upstream is in the group office: write group: office at "
+        "those that belong to it\n"
+        "t.yaml:3:10: listen[0]: no upstream is in the group attic: write group: attic at "
+        "those that belong to it\n");
+    assert_file_refused(
+        "upstreams: [quad9, \"cluster=udp://192.0.2.1\"]\nroutes: {cluster.local: clutser}\n",
+        "t.yaml:2:25: routes.cluster.local: no upstream is in the group clutser; did you mean "
+        "cluster?\n");
     assert_file_refused(
         "upstreams: [\"home=quad9\", google]\n",
         "t.yaml:1:13: upstreams[0]: nobody asks the group home: name it in routes, or at a listener\n");
@@ -138,9 +194,14 @@ static void test_nobody_is_forgotten(void **state)
 }
 
 const struct CMUnitTest config_group_tests[] = {
-    cmocka_unit_test(test_one_group_by_default),    cmocka_unit_test(test_groups),
-    cmocka_unit_test(test_the_rest_goes_elsewhere), cmocka_unit_test(test_environment),
-    cmocka_unit_test(test_groups_errors),           cmocka_unit_test(test_routes_errors),
+    cmocka_unit_test(test_one_group_by_default),
+    cmocka_unit_test(test_groups),
+    cmocka_unit_test(test_the_rest_goes_elsewhere),
+    cmocka_unit_test(test_environment),
+    cmocka_unit_test(test_groups_errors),
+    cmocka_unit_test(test_routes_twice),
+    cmocka_unit_test(test_routes_in_the_form_of_others),
+    cmocka_unit_test(test_routes_errors),
     cmocka_unit_test(test_nobody_is_forgotten),
 };
 const size_t config_group_count = sizeof config_group_tests / sizeof config_group_tests[0];

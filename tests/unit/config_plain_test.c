@@ -53,14 +53,18 @@ static void test_plain_url_errors(void **state)
     assert_upstream_refused("udp://192.0.2.1:853", port);
     assert_upstream_refused("tcp://[2001:db8::1]:853", port);
     assert_upstream_refused("udp://0.0.0.0", "no server can have this address");
-    assert_upstream_refused("udp:/192.0.2.1",
-                            "expected tls://ADDRESS[:PORT][#NAME], or one of cloudflare, google, "
-                            "quad9 and adguard");
+    assert_upstream_refused(
+        "udp:/192.0.2.1",
+        "expected tls://ADDRESS[:PORT][#NAME], udp://ADDRESS[:PORT], tcp://ADDRESS[:PORT], or one of "
+        "cloudflare, google, quad9 and adguard");
     assert_file_refused(
         "upstreams:\n"
         "  - {url: \"udp://192.0.2.1\", pins: [\"sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\"]}\n",
         "t.yaml:2:11: upstreams[0].url: \"udp://192.0.2.1\": in clear text there is no key that could be "
         "pinned: leave out the pins\n");
+    assert_file_refused("upstreams: [{url: \"udp://192.0.2.1\", without_clock: true}]\n",
+                        "t.yaml:1:19: upstreams[0].url: udp://192.0.2.1:53: in clear text there is no "
+                        "certificate, and without_clock has no use: leave it out\n");
     assert_file_refused("upstreams: [\"udp://192.0.2.1\", \"udp://192.0.2.1:53\"]\n",
                         "t.yaml:1:32: upstreams[1]: udp://192.0.2.1:53 stands here twice\n");
 }

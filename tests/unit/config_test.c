@@ -138,8 +138,8 @@ static void test_all_errors_at_once(void **state)
         "such as 500ms\n"
         "environment: DNSEAL_TLS_PADDIN: unknown name; did you mean DNSEAL_TLS_PADDING?\n"
         "command line: --listen: \"127.0.0.1\": the port is missing, as in 127.0.0.1:53 or [::1]:53\n"
-        "command line: --upstream: \"1.1.1.1\": expected tls://ADDRESS[:PORT][#NAME], or one of "
-        "cloudflare, google, quad9 and adguard\n");
+        "command line: --upstream: \"1.1.1.1\": is it to be asked over TLS (tls://ADDRESS[:PORT][#NAME]), or "
+        "in clear text (udp://ADDRESS[:PORT])?\n");
 }
 
 /* A layer that is overruled is read all the same: its error would bite later. */
@@ -273,7 +273,10 @@ static void test_check(void **state)
     snprintf(ca, sizeof ca, "%s/ca.pem", directory);
 
     snprintf(text, sizeof text, "tls: {ca: %s}\n", ca);
-    snprintf(expected, sizeof expected, "t.yaml:1:11: tls.ca: \"%s\": no such file or entry\n", ca);
+    snprintf(expected, sizeof expected,
+             "t.yaml:1:11: tls.ca: \"%s\": no such file or entry; on Debian, the package ca-certificates "
+             "brings /etc/ssl/certs/ca-certificates.crt\n",
+             ca);
     assert_check_refuses(text, expected);
     write_file(ca, "no certificate\n");
     snprintf(expected, sizeof expected, "t.yaml:1:11: tls.ca: \"%s\": holds no certificate\n", ca);

@@ -77,13 +77,14 @@ static void test_listen_errors(void **state)
     assert_file_refused("listen: [127.0.0.1:53, \"127.0.0.1:53\"]\n",
                         "t.yaml:1:24: listen[1]: 127.0.0.1:53 stands here twice\n");
     assert_file_refused("listen: [127.0.0.1:53, {address: 127.0.0.1:53, transport: [tcp]}]\n",
-                        "t.yaml:1:24: listen[1]: 127.0.0.1:53 stands here twice\n");
+                        "t.yaml:1:24: listen[1]: 127.0.0.1:53 stands here twice: each transport may be at "
+                        "one entry, and an entry that names none is for both\n");
 }
 
 static void test_listen_twice(void **state)
 {
     (void)state;
-    static const char *const transports[][2] = {{"udp", "udp"}, {"tcp", "tcp"}, {"udp, tcp", "udp"}};
+    static const char *const transports[][2] = {{"udp", "udp"}, {"tcp", "tcp"}, {"udp, tcp", "tcp, udp"}};
     for (size_t i = 0; i < sizeof transports / sizeof transports[0]; i++) {
         char text[256];
         snprintf(text, sizeof text,
@@ -142,8 +143,10 @@ static void test_url_errors(void **state)
     (void)state;
     static const char port[] = "expected a port from 1 to 65535";
     static const char scheme[] =
-        "expected tls://ADDRESS[:PORT][#NAME], or one of cloudflare, google, quad9 and "
-        "adguard";
+        "expected tls://ADDRESS[:PORT][#NAME], udp://ADDRESS[:PORT], tcp://ADDRESS[:PORT], or one of "
+        "cloudflare, google, quad9 and adguard";
+    static const char bare[] = "is it to be asked over TLS (tls://ADDRESS[:PORT][#NAME]), or in clear text "
+                               "(udp://ADDRESS[:PORT])?";
     static const char clear[] =
         "port 53 is for clear text; DNS over TLS never uses it (RFC 7858, section 3.1)";
     static const char server[] = "no server can have this address";
@@ -152,7 +155,9 @@ static void test_url_errors(void **state)
     } cases[] = {
         {"", scheme},
         {"Cloudflare", scheme},
-        {"192.0.2.1", scheme},
+        {"192.0.2.1", bare},
+        {"192.0.2.1@853#dns.example", bare},
+        {"[2001:db8::1]:853", bare},
         {"tls:/192.0.2.1", scheme},
         {"TLS://192.0.2.1", scheme},
         {"UDP://192.0.2.1", scheme},
@@ -311,7 +316,7 @@ static void test_upstream_errors(void **state)
         "  - {url: [quad9]}\n"
         "  - [quad9]\n",
         "t.yaml:2:37: upstreams[0].pins[0]: \"sha256/AAAA\": expected sha256/ and the Base64 of the "
-        "SHA-256 of a public key\n"
+        "SHA-256 of a public key, as --check --connect prints it\n"
         "t.yaml:3:36: upstreams[1].pins: expected a list; an empty one is written as []\n"
         "t.yaml:4:5: upstreams[2]: the url is missing\n"
         "t.yaml:5:18: upstreams[3].pin: unknown key; did you mean pins?\n"

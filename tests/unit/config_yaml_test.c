@@ -27,6 +27,8 @@ static void test_shapes(void **state)
     assert_file_refused("just text\n", "t.yaml:1:1: expected a mapping of options\n");
     assert_file_refused("- listen\n", "t.yaml:1:1: expected a mapping of options\n");
     assert_file_refused("limits: 5s\n", "t.yaml:1:9: limits: expected a mapping\n");
+    assert_file_refused("upstream: [quad9]\n",
+                        "t.yaml:1:11: upstream: expected a mapping; did you mean upstreams?\n");
     assert_file_refused("limits: [5s]\n", "t.yaml:1:9: limits: expected a mapping\n");
     assert_file_refused("limits: \"\"\n", "t.yaml:1:9: limits: expected a mapping\n");
     assert_file_refused("limits: {tcp_idle: [5s]}\n",
