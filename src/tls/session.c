@@ -60,6 +60,10 @@ static int fail_by_queue(struct tls_session *session)
     tls_failure_note_queue(&session->failure);
     ERR_clear_error();
     fail(session, TLS_REASON_OTHER, "");
+    /* Once its certificate is here, the cipher was agreed on: the same alert tells of something else then. */
+    if (session->failure.reason == TLS_REASON_CIPHER && SSL_get0_peer_certificate(session->library) != NULL) {
+        session->failure.reason = TLS_REASON_ALERT;
+    }
     return session->failure.reason == TLS_REASON_CLOSED ? ERROR_CLOSED : ERROR_TLS;
 }
 
