@@ -58,7 +58,8 @@ static const struct config_option options[] = {
          "and with `hedge`. `fastest`, which is meant where nothing is said: the one whose answers come "
          "soonest, with a small share of the queries for the others, so that a change is noticed. "
          "`round-robin` and `random`: by `weight`. `ordered`: the first that works. `hash`: by the name that "
-         "is asked for, so that each server sees only its part of the names. With `hedge: true`, which is "
+         "is asked for, so that each server sees only its part of the names, as large as its `weight` says. "
+         "`fastest` and `ordered` take no notice of weights. With `hedge: true`, which is "
          "meant where nothing is said, a query whose answer comes later than 19 of 20 of its server, and not "
          "within 50 ms, is asked once more at another server of the group; that is one query more for every "
          "twenty at most. `NAME: POLICY` is short for a mapping with the policy alone."},
