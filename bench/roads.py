@@ -78,20 +78,24 @@ RESTED = {**{f"first_{idle}": f"ms after {idle} s" for idle in (*IDLE, IDLE_LONG
           "handshakes": f"handshakes a thousand queries at {RATE_STEADY}/s"}
 
 
-def lossy(identity, loss, rate, seconds, once):
+def lossy(identity, loss, rate, seconds, gain, once):
     return Scenario(identity, f"{loss} % of all packets lost, two servers, {rate} queries a second, round trip of "
                     f"{ROUND_TRIP} ms", LOSSY, functools.partial(measure_loss, loss, rate, seconds),
-                    (Bar("failed", "", False, 0), Bar("asked", "", False, EXTRA), Bar("gain", "", False, 1)),
+                    (Bar("failed", "", False, 0), Bar("asked", "", False, EXTRA), Bar("gain", "", False, gain)),
                     joint=True, once=once, limit="")
 
 
-# On a busy connection later packets soon tell that one was lost; on a quiet one a timer does.
+# On a busy connection the next packets soon tell that one was lost, as soon as an answer counts as late; on a quiet one
+# a timer does, and there a copy is quicker. Of a hundred queries one lost packet in twenty holds up ten, and copies may
+# be five: they do not reach the 99th percentile. Where copies cannot gain they shall do no harm.
+GAIN, NO_HARM = 0.8, 1.1
+
 ALL = (
-    *(lossy(f"PO5{loss}", loss, *BUSY, once=False) for loss in LOSSES),
-    *(lossy(f"PO5{loss}Q", loss, *QUIET, once=True) for loss in LOSSES),
+    *(lossy(f"PO5{loss}", loss, *BUSY, NO_HARM, once=False) for loss in LOSSES),
+    *(lossy(f"PO5{loss}Q", loss, *QUIET, gain, once=True) for loss, gain in zip(LOSSES, (GAIN, NO_HARM))),
     Scenario("PO6", f"first query after a rest ({IDLE_LONG} s with --long alone), the server closes after {CLOSES} s, "
              f"round trip of {ROUND_TRIP} ms", RESTED, measure_rest,
-             (*(Bar(f"first_{idle}", "", False, ROUND_TRIP + 5) for idle in IDLE),
+             (Bar(f"first_{IDLE[0]}", "", False, 3.2 * ROUND_TRIP), Bar(f"first_{IDLE[1]}", "", False, ROUND_TRIP + 5),
               Bar(f"first_{IDLE_LONG}", "", False, 3.2 * ROUND_TRIP), Bar("failures", "", False, 0),
               Bar("handshakes", "", False, 1)), joint=True, once=True, limit=""),
 )
