@@ -8,6 +8,20 @@
 
 enum { EXTENDED_CODE_SIZE = 2, KEEPALIVE_SIZE = 2 };
 
+/* Several may come, in any order (RFC 8914, 2). */
+static void read_extended(struct span payload, struct dns_extended_error *out)
+{
+    if (payload.size < EXTENDED_CODE_SIZE) {
+        return;
+    }
+    int code = bytes_get_u16(payload.data);
+    if (out->code == DNS_EXTENDED_NONE ||
+        (dns_extended_is_verdict(code) && !dns_extended_is_verdict(out->code))) {
+        out->code = code;
+        out->text = span_of(payload.data + EXTENDED_CODE_SIZE, payload.size - EXTENDED_CODE_SIZE);
+    }
+}
+
 static void read_option(uint16_t code, struct span payload, struct dns_answer *out)
 {
     out->padded |= code == DNS_OPTION_PADDING;
@@ -17,10 +31,8 @@ static void read_option(uint16_t code, struct span payload, struct dns_answer *o
     if (code == DNS_OPTION_KEEPALIVE && payload.size == KEEPALIVE_SIZE) {
         out->keepalive = bytes_get_u16(payload.data);
     }
-    if (code == DNS_OPTION_EXTENDED_ERROR && out->extended.code == DNS_EXTENDED_NONE &&
-        payload.size >= EXTENDED_CODE_SIZE) {
-        out->extended.code = bytes_get_u16(payload.data);
-        out->extended.text = span_of(payload.data + EXTENDED_CODE_SIZE, payload.size - EXTENDED_CODE_SIZE);
+    if (code == DNS_OPTION_EXTENDED_ERROR) {
+        read_extended(payload, &out->extended);
     }
 }
 

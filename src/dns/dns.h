@@ -80,6 +80,12 @@ struct dns_extended_error {
     struct span text; /* at most DNS_EXTRA_TEXT_MAX bytes are ever written */
 };
 
+/* Whether it says what came of the validation: the next server would say the same. */
+static inline bool dns_extended_is_verdict(int code)
+{
+    return code >= DNS_EXTENDED_DNSSEC_BOGUS && code <= DNS_EXTENDED_NSEC_MISSING;
+}
+
 /* ---- names (name.c) ---- */
 
 /* The size of the uncompressed name at the start of `bytes`, root label included. ERROR_SHORT,
@@ -177,7 +183,8 @@ struct dns_answer {
     size_t option_record; /* offset of the OPT record, 0 when there is none */
     size_t option_record_size;
     bool is_signed;                     /* ends in TSIG or SIG(0) */
-    struct dns_extended_error extended; /* the first one, code NONE when there is none */
+    struct dns_extended_error extended; /* the first, or the first verdict of DNSSEC where there is one; code
+                                           NONE when there is none */
     int keepalive; /* the idle limit of the connection in units of 100 ms (RFC 7828), -1 when not told */
     bool padded;   /* RFC 7830 option */
     struct span client_subnet;

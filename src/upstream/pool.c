@@ -359,9 +359,7 @@ static bool is_failure_rcode(unsigned rcode)
  * the same (RFC 8914, codes 6 to 12). */
 static bool is_failure(const struct dns_answer *answer)
 {
-    bool dnssec = answer->extended.code >= DNS_EXTENDED_DNSSEC_BOGUS &&
-                  answer->extended.code <= DNS_EXTENDED_NSEC_MISSING;
-    return is_failure_rcode(answer->rcode) ? !dnssec : answer->tc;
+    return is_failure_rcode(answer->rcode) ? !dns_extended_is_verdict(answer->extended.code) : answer->tc;
 }
 
 /* A datagram does not carry the answer. Where the server cannot be asked over a stream now, another one may
