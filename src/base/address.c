@@ -293,6 +293,11 @@ bool address_is_any(const struct address *address)
     return address->family != AF_UNSPEC && memcmp(address->bytes, zero, sizeof zero) == 0;
 }
 
+bool address_is_unscoped(const struct address *address)
+{
+    return address->family == AF_INET6 && is_link_local(address->bytes) && address->scope == 0;
+}
+
 socklen_t address_to_kernel(const struct address *address, struct sockaddr_storage *out)
 {
     if (address->family == AF_INET6) {

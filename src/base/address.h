@@ -57,6 +57,9 @@ bool address_is_any(const struct address *address);
 /* Whether it stands for many: of a group, or the broadcast address of IPv4. */
 bool address_is_multicast(const struct address *address);
 
+/* Whether it is a link-local IPv6 address without its interface: nothing can be sent there. */
+bool address_is_unscoped(const struct address *address);
+
 /* Between our form and the kernel's. The size of what was written is returned. */
 socklen_t address_to_kernel(const struct address *address, struct sockaddr_storage *out);
 void address_from_kernel(const struct sockaddr *from, struct address *out);

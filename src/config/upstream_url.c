@@ -127,6 +127,9 @@ const char *config_server_refusal(enum config_transport transport, const struct 
     if (address_is_any(address) || address_is_multicast(address)) {
         return "no server can have this address";
     }
+    if (address_is_unscoped(address)) {
+        return "a link-local address needs its interface, as in [fe80::1%eth0]";
+    }
     return NULL;
 }
 

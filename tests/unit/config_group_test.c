@@ -121,6 +121,8 @@ static void test_routes_errors(void **state)
     assert_file_refused("routes: [{name: consul, group: default}]\n",
                         "t.yaml:1:10: routes[0]: expected NAME=VALUE, or instead of the list one mapping of "
                         "NAME: VALUE\n");
+    assert_environment_refused(NAMES("DNSEAL_UPSTREAMS=a=quad9,b=google", "DNSEAL_ROUTES=.=a,.=b"),
+                               "environment: DNSEAL_ROUTES: \".\": stands here twice\n");
     assert_environment_refused(NAMES("DNSEAL_ROUTES=consul"),
                                "environment: DNSEAL_ROUTES: \"consul\": expected NAME=VALUE\n");
 }

@@ -53,6 +53,8 @@ static void test_plain_url_errors(void **state)
     assert_upstream_refused("udp://192.0.2.1:853", port);
     assert_upstream_refused("tcp://[2001:db8::1]:853", port);
     assert_upstream_refused("udp://0.0.0.0", "no server can have this address");
+    assert_upstream_refused("udp://[fe80::1]",
+                            "a link-local address needs its interface, as in [fe80::1%eth0]");
     assert_upstream_refused(
         "udp:/192.0.2.1",
         "expected tls://ADDRESS[:PORT][#NAME], udp://ADDRESS[:PORT], tcp://ADDRESS[:PORT], or one of "
