@@ -43,6 +43,15 @@ void complain(const char *format, ...)
     fprintf(stderr, "dnseal: %s\n", text);
 }
 
+bool arguments_are_answered(void)
+{
+    if (fflush(stdout) == 0 && ferror(stdout) == 0) {
+        return true;
+    }
+    complain("not all of it could be written to standard output");
+    return false;
+}
+
 void arguments_print_help(void)
 {
     fputs("Usage: dnseal [OPTION]...\n"

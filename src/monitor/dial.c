@@ -95,7 +95,7 @@ static int dial(struct boot *boot, const struct identity *identity, pid_t monito
     }
     int code = dial_with(boot, trust);
     tls_trust_free(trust);
-    return code;
+    return arguments_are_answered() ? code : 1;
 }
 
 static int wait_for(pid_t child)

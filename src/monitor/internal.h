@@ -233,6 +233,9 @@ int control_send(const char *path, const char *command);
 /* Runs the engine until the program is told to stop. Returns the exit code. */
 int supervise(struct boot *boot);
 
+/* Whether all that was said on standard output, in answer to them, has left; a complaint where not. */
+bool arguments_are_answered(void);
+
 /* A complaint on standard error: "dnseal: …". */
 __attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
 

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -54,6 +55,14 @@ static int act(struct boot *boot, const struct arguments *arguments)
     return arguments->action == ACTION_CHECK ? tell_valid(boot, arguments) : serve(boot);
 }
 
+/* What was asked for is not done when nobody can read it. Of health the code alone is the answer. */
+static int finish(const struct arguments *arguments, int code)
+{
+    bool is_health = arguments->action == ACTION_CONTROL && strcmp(arguments->command, "health") == 0;
+    int without_words = is_health ? code : 1;
+    return arguments_are_answered() ? code : without_words;
+}
+
 int monitor_run(int argc, char *const *argv, char *const *environment)
 {
     signal(SIGXFSZ, SIG_IGN); /* a log that may not grow any more loses lines, and its writer goes on */
@@ -68,13 +77,13 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
     }
     if (arguments.action == ACTION_HELP) {
         arguments_print_help();
-        return 0;
+        return finish(&arguments, 0);
     }
     if (arguments.action == ACTION_VERSION) {
-        return print_version();
+        return finish(&arguments, print_version());
     }
     struct boot boot = {.log_descriptor = -1, .authorities = -1};
     int code = boot_configure(&boot, &arguments, environment) == 0 ? act(&boot, &arguments) : 1;
     boot_close(&boot);
-    return code;
+    return finish(&arguments, code);
 }

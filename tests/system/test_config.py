@@ -169,6 +169,17 @@ def test_it_may_come_through_a_pipe(authority):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("option", ["--check", "--print-config", "--version", "--help"])
+def test_a_full_disk_is_no_success(option):
+    """Shows: P02
+
+    What was asked for is not there, and a script must not go on as if it were."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([BINARY, option], env=clean_environment(None), stdout=full, stderr=subprocess.PIPE,
+                              timeout=scaled(10))
+    assert done.returncode == 1 and b"standard output" in done.stderr
+
+
 def test_missing_file(tmp_path):
     """Shows: P02"""
     done = run(["-c", str(tmp_path / "nowhere.yaml"), "--check"])

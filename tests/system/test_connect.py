@@ -79,6 +79,15 @@ def test_a_server_that_works(connect, server, authority):
     assert len(upstream.heard) == 13 and all(heard.size % 128 == 0 for heard in upstream.heard)
 
 
+def test_a_report_that_nobody_can_read(write_config, a):
+    """Shows: P02"""
+    file, _, _ = write_config(a)
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([BINARY, "-c", str(file), "--check", "--connect"], env=clean_environment(None), stdout=full,
+                              stderr=subprocess.PIPE, timeout=scaled(20))
+    assert done.returncode == 1 and b"standard output" in done.stderr
+
+
 def test_what_a_server_does_otherwise(connect, server):
     """Shows: I6"""
     upstream = server("a.test", maximum=ssl.TLSVersion.TLSv1_2, protocols=(), tickets=0)
