@@ -27,6 +27,11 @@ static void explain_by_word(const struct probe_result *result, const struct prob
     } sentences[] = {
         {"refused", "nothing listens there: the connection was refused"},
         {"unreachable", "there is no route to it"},
+        {"forbidden", "this machine does not allow what is sent to it"},
+        {"failed", "the system refuses to send to it"},
+        {"timeout", "the system gave the connection up"},
+        {"descriptors", "no file descriptor is left for it"},
+        {"memory", "memory ran out"},
         {"connect_timeout", "no answer to the TCP connection"},
         {"handshake_timeout", "TCP connects, but TLS is never finished"},
         {"closed", "TCP connects, but the server closes the connection during the TLS handshake"},

@@ -12,6 +12,9 @@ static const struct {
     const char *word, *hint;
 } hints[] = {
     {"unreachable", "no route to the server: check the network; it is tried again as queries come"},
+    {"forbidden", "this machine does not let anybody send there: check its firewall and its routes"},
+    {"failed", "the system refuses to send there: check this machine's routes, and that it has an address to "
+               "send from"},
     {"refused", "nothing listens at this address and port: check both"},
     {"connect_timeout",
      "no answer to the connection: check the network and whether a firewall stops this port"},
@@ -48,6 +51,8 @@ const char *stream_reason_word(int error, const struct tls_failure *failure)
         return "refused";
     case ERROR_UNREACHABLE:
         return "unreachable";
+    case ERROR_PERMISSION:
+        return "forbidden";
     case ERROR_TIMEOUT:
         return "timeout";
     case ERROR_RESET:

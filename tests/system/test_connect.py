@@ -226,6 +226,23 @@ def test_no_route(connect, namespace, a):
     assert_fails(report, "unreachable", "no route")
 
 
+FORBIDDEN = {"prohibit": ("forbidden", "does not allow"), "blackhole": ("failed", "refuses to send")}
+
+
+@pytest.mark.parametrize("scheme", ["tls", "udp"])
+@pytest.mark.parametrize("kind", FORBIDDEN)
+def test_a_route_that_goes_nowhere(connect, namespace, kind, scheme):
+    """Shows: L01, W8
+
+    As whoever tunnels everything sets them, so that nothing leaves beside the tunnel."""
+    space = namespace()
+    with space.entered():
+        subprocess.run(["ip", "route", "add", kind, "192.0.2.1/32"], check=True)
+        report = connect(scheme + "://192.0.2.1")
+    assert_fails(report, *FORBIDDEN[kind])
+    assert "routes" in report.one("way out")
+
+
 def test_what_a_preset_has_and_the_machine_does_not_reach_is_left_out(connect, namespace):
     """Shows: I6"""
     space = namespace()

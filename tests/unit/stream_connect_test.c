@@ -111,6 +111,7 @@ void every_reason_has_a_word(void **state)
     assert_string_equal(stream_reason_word(ERROR_DESCRIPTORS, NULL), "descriptors");
     assert_string_equal(stream_reason_word(ERROR_MEMORY, NULL), "memory");
     assert_string_equal(stream_reason_word(ERROR_EXHAUSTED, NULL), "memory");
+    assert_string_equal(stream_reason_word(ERROR_PERMISSION, NULL), "forbidden");
     assert_string_equal(stream_reason_word(ERROR_SYSTEM, NULL), "failed");
     assert_non_null(strstr(stream_reason_hint("expired"), "clock of this machine"));
     assert_non_null(strstr(stream_reason_hint("a word of nobody"), "see the reason"));
