@@ -16,9 +16,9 @@
 #include "probe/probe.h"
 
 enum {
-    PROBE_CHAIN_MAX = 6,
-    PROBE_SINGLE = 5,   /* questions that are asked one after the other */
-    PROBE_TOGETHER = 8, /* questions that are asked at once */
+    PROBE_CHAIN_MAX = 10, /* the longest that can be verified */
+    PROBE_SINGLE = 5,     /* questions that are asked one after the other */
+    PROBE_TOGETHER = 8,   /* questions that are asked at once */
     PROBE_QUESTIONS = PROBE_SINGLE + PROBE_TOGETHER,
     PROBE_NAME_MAX = DNS_NAME_MAX + 4, /* a question */
     PROBE_PADDING_BLOCK = 468,         /* RFC 8467, 4.1, of answers */

@@ -99,7 +99,7 @@ static void tell_chain(const struct probe_result *result, const struct probe_pag
     for (size_t i = 0; i < result->chain_count; i++) {
         tell_certificate(&result->chain[i], page, i == 0);
     }
-    if (result->chain_count > 0) {
+    if (result->chain_count > 0 && result->chain_count < PROBE_CHAIN_MAX) {
         const struct tls_certificate *last = &result->chain[result->chain_count - 1];
         if (strcmp(last->issuer, last->subject) != 0) {
             probe_page_line(page, "issuer", "%s, which was not seen", last->issuer);

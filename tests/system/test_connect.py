@@ -11,7 +11,7 @@ import pytest
 import plain_server
 import scripts
 import wire
-from certificates import BAD
+from certificates import BAD, make_authority, make_leaf
 from program import BINARY, clean_environment, run, scaled
 from shifted_clock import ShiftedClock
 
@@ -169,6 +169,18 @@ def test_a_certificate_that_bears_the_address_and_not_the_name(connect, server, 
     report = connect(upstream)
     assert_fails(report, "wrong_name", "and not a.test")
     assert "without a name, as tls://%s:%d, that is enough" % (home, upstream.port) in report.one("way out")
+
+
+def test_a_long_chain_is_seen_to_its_end(connect, server, authority):
+    """Shows: L01"""
+    links = [make_authority("Link 0", authority.stranger)]
+    for number in range(1, 8):
+        links.insert(0, make_authority("Link %d" % number, links[0]))
+    upstream = server("a.test", identity=authority.write("long", make_leaf(links[0], ["a.test"]), links))
+    report = connect(upstream)
+    assert_fails(report, "unknown_ca", "lacks CN=Unknown Root")
+    assert [line.split(",")[0] for line in report.one("issuer").splitlines()] == \
+        ["CN=Link %d" % number for number in range(7, -1, -1)] + ["CN=Unknown Root"]
 
 
 def test_an_address_that_the_certificate_does_not_bear(connect, server):
