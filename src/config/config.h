@@ -28,6 +28,7 @@ enum {
     CONFIG_PINS_MAX = 16,
     CONFIG_GROUPS_MAX = CONFIG_UPSTREAMS_MAX,
     CONFIG_WEIGHT_MAX = 100,
+    CONFIG_HOST_NAME_MAX = 253,
 };
 
 enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL };
@@ -210,6 +211,9 @@ __attribute__((format(printf, 4, 5))) void config_refuse(const struct config *co
 /* Whether some upstream is believed by an authority's word, so that `tls.ca` is of use: one that is asked in
  * clear text is not, nor one whose pins are its whole identity. */
 bool config_needs_authorities(const struct config *config);
+
+/* NULL, or why no certificate is looked for under this name. */
+const char *config_host_name_refusal(const char *name);
 
 /* Whom a connection to the upstream must prove to be. Borrows from the snapshot. */
 struct tls_identity config_upstream_identity(const struct config *config,

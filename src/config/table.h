@@ -21,7 +21,6 @@ enum {
     CONFIG_NAME_SIZE = 64,  /* of the longest environment name or path of an option */
     CONFIG_VALUE_SIZE = 32, /* of the longest text of a number */
     CONFIG_TEXT_MAX = 4095, /* bytes of a path */
-    CONFIG_HOST_NAME_MAX = 253,
     CONFIG_DNS_PORT = 53,
     CONFIG_DOT_PORT = 853,
     CONFIG_TEXTS_MAX = 1024, /* entries of a list of texts */
@@ -281,9 +280,6 @@ const char *config_url_parse(const char *text, enum config_transport *transport,
 
 /* NULL, or why no upstream can have this address (its port included). */
 const char *config_server_refusal(enum config_transport transport, const struct address *address);
-
-/* NULL, or why no certificate is looked for under this name. */
-const char *config_host_name_refusal(const char *name);
 
 /* Fills URL, transport, address and name; false without memory. The name may be NULL. */
 bool config_upstream_fill(struct config_arena *arena, enum config_transport transport,

@@ -193,14 +193,24 @@ void probe_explain(const struct probe_result *result, const struct probe_page *p
     explain_by_word(result, page, text);
 }
 
-/* The first of the names that a URL can have behind its #; of size 0 where none is. */
+/* Whether a URL can have it behind its #: a stranger wrote it, and whoever reads this copies it. */
+static bool is_usable(struct span name)
+{
+    char text[CONFIG_HOST_NAME_MAX + 1];
+    if (name.size > CONFIG_HOST_NAME_MAX) {
+        return false;
+    }
+    memcpy(text, name.data, name.size);
+    text[name.size] = '\0';
+    return config_host_name_refusal(text) == NULL;
+}
+
+/* The first such name; of size 0 where none is. */
 static struct span usable_name(const char *names)
 {
     for (size_t size; *names != '\0'; names += size + strspn(names + size, ", ")) {
-        struct address address;
         struct span name = span_of(names, size = strcspn(names, ","));
-        bool is_usable = memchr(names, '*', size) == NULL && address_parse(name, 0, &address) != 0;
-        if (is_usable && size > 0) {
+        if (is_usable(name)) {
             return name;
         }
     }

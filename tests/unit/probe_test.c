@@ -207,6 +207,13 @@ static void failures_are_explained_by_what_was_seen(void **state)
     snprintf(result.chain[0].names, sizeof result.chain[0].names, "%s", "192.0.2.9, *.b.test");
     expect_told(&result, "the certificate bears 192.0.2.9, *.b.test, and not a.test",
                 stream_reason_hint("wrong_name"));
+    static const char *const useless[] = {"$(reboot).test", "*.b.test", "a_b.test", "b.exam..."};
+    for (size_t i = 0; i < sizeof useless / sizeof useless[0]; i++) {
+        char sentence[512];
+        snprintf(result.chain[0].names, sizeof result.chain[0].names, "%s", useless[i]);
+        snprintf(sentence, sizeof sentence, "the certificate bears %s, and not a.test", useless[i]);
+        expect_told(&result, sentence, stream_reason_hint("wrong_name"));
+    }
     result.chain[0].names[0] = '\0';
     expect_told(&result, "the certificate bears no name at all (its subject does not count), and not a.test",
                 NULL);
