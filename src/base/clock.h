@@ -20,6 +20,13 @@ uint64_t clock_boot(void);
 /* Nanoseconds since the epoch, as the machine believes. For certificates and logs only. */
 uint64_t clock_wall(void);
 
+/* How long ago the moment was; 0 where it is ahead: what another thread has noted may be, since each reads
+ * the clock for itself. */
+static inline uint64_t clock_since(uint64_t moment, uint64_t now)
+{
+    return now > moment ? now - moment : 0;
+}
+
 /* When the sources of this program were last changed, in seconds since the epoch: no clock before it is
  * right.
  */

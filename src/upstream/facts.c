@@ -69,7 +69,7 @@ bool upstream_fact_turn(struct upstream_fact *fact, enum upstream_health health,
 bool upstream_fact_claim_probe(struct upstream_fact *fact, uint64_t now, uint64_t distance)
 {
     uint64_t last = load(&fact->probed_at);
-    return (last == 0 || now - last >= distance) && exchange(&fact->probed_at, &last, now);
+    return (last == 0 || clock_since(last, now) >= distance) && exchange(&fact->probed_at, &last, now);
 }
 
 bool upstream_fact_claim_telling(struct upstream_fact *fact, const char *reason, uint64_t now, bool anew)
@@ -77,7 +77,7 @@ bool upstream_fact_claim_telling(struct upstream_fact *fact, const char *reason,
     uint64_t word = (uint32_t)hash_bytes(&(struct hash_key){{0}}, span_text(reason));
     uint64_t last = load(&fact->told_at);
     uint64_t distance = load(&fact->told_reason) == word ? UPSTREAM_LOG_REPEAT : UPSTREAM_LOG_DISTANCE;
-    bool claimed = (anew || now - last >= distance) && exchange(&fact->told_at, &last, now);
+    bool claimed = (anew || clock_since(last, now) >= distance) && exchange(&fact->told_at, &last, now);
     if (!claimed && !anew) {
         return false;
     }

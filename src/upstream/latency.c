@@ -22,7 +22,7 @@ enum { BUCKETS_PER_DOUBLING = 4 };
 
 static uint64_t weight_of(const struct upstream_latency *latency, uint64_t now)
 {
-    uint64_t pause = now - latency->measured_at;
+    uint64_t pause = clock_since(latency->measured_at, now);
     uint64_t weight =
         WEIGHT_ONE * (pause / CLOCK_MICROSECOND) / ((pause + PAUSE_OF_HALF) / CLOCK_MICROSECOND);
     uint64_t first = WEIGHT_ONE / (latency->samples + UINT64_C(1));

@@ -181,7 +181,7 @@ static uint64_t unheard_for(struct upstream_pool *pool, const struct upstream_se
     if (looked_at(server) == 0) {
         return UINT64_MAX;
     }
-    uint64_t span = now - looked_at(server);
+    uint64_t span = clock_since(looked_at(server), now);
     return server == find_second(pool) ? span : span / 2;
 }
 

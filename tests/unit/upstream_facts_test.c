@@ -70,6 +70,25 @@ void a_failure_is_told_rarely(void **state)
     assert_true(upstream_fact_claim_telling(fact, "expired", now + 70 * CLOCK_SECOND, false));
 }
 
+/* Each worker reads the clock once a turn, so that what another has noted may be ahead of it. */
+void another_worker_may_be_ahead(void **state)
+{
+    (void)state;
+    struct upstream_fact *fact = upstream_facts_of(facts, 2, false);
+    uint64_t now = 100 * CLOCK_SECOND, ahead = now + 3 * CLOCK_MILLISECOND;
+    assert_true(upstream_fact_claim_telling(fact, "refused", ahead, true));
+    assert_false(upstream_fact_claim_telling(fact, "refused", now, false));
+    assert_true(upstream_fact_claim_probe(fact, ahead, 30 * CLOCK_SECOND));
+    assert_false(upstream_fact_claim_probe(fact, now, 30 * CLOCK_SECOND));
+    struct upstream_latency latency = {0};
+    for (unsigned i = 0; i < 20; i++) {
+        upstream_latency_note(&latency, now, 10 * CLOCK_MILLISECOND);
+    }
+    upstream_latency_adopt(&latency, 10 * CLOCK_MILLISECOND, ahead);
+    upstream_latency_note(&latency, now, 26 * CLOCK_MILLISECOND);
+    assert_in_range(latency.mean, 10 * CLOCK_MILLISECOND, 12 * CLOCK_MILLISECOND);
+}
+
 static void *turn_and_turn(void *argument)
 {
     unsigned number = *(unsigned *)argument;

@@ -232,6 +232,28 @@ void the_third_is_looked_at_more_rarely(void **state)
     free(instance);
 }
 
+/* Another worker's clock may be ahead, and what it heard a moment ago is nothing forgotten. */
+void what_is_ahead_is_not_long_ago(void **state)
+{
+    (void)state;
+    const uint64_t now = 100 * CLOCK_SECOND, ahead = now + 3 * CLOCK_MILLISECOND;
+    unsigned looks = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        struct instance *instance = instance_new(UPSTREAM_FASTEST);
+        instance->pool.race.patience = 20 * CLOCK_SECOND;
+        for (size_t k = 0; k < 2; k++) {
+            instance->pool.server[k].latency = (struct upstream_latency){
+                .mean = (1 + k) * CLOCK_SECOND, .measured_at = ahead, .samples = 20};
+        }
+        for (unsigned k = 0; k < 16; k++) {
+            pick(instance, ALL_OF_TWO, "a", now);
+        }
+        looks += instance->asked[1];
+        free(instance);
+    }
+    assert_in_range(looks, 0, 20); /* by chance */
+}
+
 /* Servers that become slower the more they are asked invite everybody to move at the same time. */
 /* Shows: F11 */
 void ten_instances_do_not_move_in_step(void **state)

@@ -113,6 +113,7 @@ void chance_goes_by_weight(void **state);
 void names_go_by_weight_and_only_lost_ones_move(void **state);
 void the_fastest_is_asked_and_changes_are_noticed(void **state);
 void the_third_is_looked_at_more_rarely(void **state);
+void what_is_ahead_is_not_long_ago(void **state);
 void ten_instances_do_not_move_in_step(void **state);
 
 /* ---- upstream_facts_test.c ---- */
@@ -122,6 +123,7 @@ int facts_tear_down(void **state);
 void a_turn_is_news_once(void **state);
 void numbers_come_back(void **state);
 void a_failure_is_told_rarely(void **state);
+void another_worker_may_be_ahead(void **state);
 void workers_share_the_news(void **state);
 void a_late_answer_is_measured(void **state);
 void a_worker_tells_and_takes(void **state);
