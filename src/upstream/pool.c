@@ -375,6 +375,30 @@ static void on_truncated(struct upstream_ask *ask, struct upstream_server *serve
     }
 }
 
+/* A server that fails at a question does so however often it is asked: its other tries, which are late or
+ * lost, are not waited for. A copy that ran ahead tells less. */
+static void abandon_tries_at(struct upstream_ask *ask, const struct upstream_server *server)
+{
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        struct upstream_attempt *attempt = &ask->attempt[i];
+        if (attempt->server == server && !attempt->is_copy) {
+            upstream_count(attempt->server, METRICS_UPSTREAM_SUPERSEDED);
+            upstream_attempt_abandon(attempt);
+        }
+    }
+}
+
+/* Whether another server may yet say something better. One that fails was only asked to see how it is. */
+static bool is_awaited(const struct upstream_ask *ask)
+{
+    for (size_t i = 0; i < UPSTREAM_ATTEMPTS; i++) {
+        if (ask->attempt[i].server != NULL && !ask->attempt[i].server->failing) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void upstream_attempt_answered(struct upstream_attempt *attempt, struct upstream_server *server,
                                const struct dns_answer *answer)
 {
@@ -390,7 +414,10 @@ void upstream_attempt_answered(struct upstream_attempt *attempt, struct upstream
         return;
     }
     upstream_count(server, METRICS_UPSTREAM_FAILURE);
-    bool elsewhere = is_out(ask);
+    if (!attempt->is_copy) {
+        abandon_tries_at(ask, server);
+    }
+    bool elsewhere = is_awaited(ask);
     if (!elsewhere && !(upstream_has_untried(ask->pool, ask) && !ask->second_opinion)) {
         finish_with_answer(ask, server, answer);
         return;
