@@ -237,7 +237,7 @@ static struct upstream_server *pick_fastest(struct upstream_pool *pool, uint32_t
         hear_of(&pool->server[i]);
     }
     struct upstream_server *unsure = NULL;
-    if (!ask->retried) {
+    if (!ask->retried && !ask->needs_stream) {
         settle_lead(pool, set, now);
         unsure = find_unsure(pool, set, now);
     }

@@ -232,6 +232,23 @@ void the_third_is_looked_at_more_rarely(void **state)
     free(instance);
 }
 
+/* What goes over a stream says nothing about who answers datagrams fastest. */
+void a_stream_that_fails_moves_no_lead(void **state)
+{
+    (void)state;
+    struct instance *instance = instance_new(UPSTREAM_FASTEST);
+    uint8_t question[6] = {1, 'a'};
+    struct upstream_ask ask = {.question = span_of(question, sizeof question), .needs_stream = true};
+    for (size_t i = 0; i < SERVERS; i++) {
+        upstream_latency_note(&instance->pool.server[i].latency, CLOCK_SECOND, (1 + i) * CLOCK_SECOND);
+    }
+    assert_int_equal(pick(instance, ALL_OF_THREE, "a", CLOCK_SECOND), 0);
+    assert_int_equal(upstream_policy_pick(&instance->pool, 6, &ask, CLOCK_SECOND)->index, 1);
+    assert_int_equal(upstream_policy_pick(&instance->pool, ALL_OF_THREE, &ask, CLOCK_SECOND)->index, 0);
+    assert_int_equal(instance->pool.race.leader, 0);
+    free(instance);
+}
+
 /* Another worker's clock may be ahead, and what it heard a moment ago is nothing forgotten. */
 void what_is_ahead_is_not_long_ago(void **state)
 {

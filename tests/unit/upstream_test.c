@@ -269,6 +269,7 @@ int main(void)
         POLICY_TEST(the_fastest_is_asked_and_changes_are_noticed),
         POLICY_TEST(the_third_is_looked_at_more_rarely),
         POLICY_TEST(what_is_ahead_is_not_long_ago),
+        POLICY_TEST(a_stream_that_fails_moves_no_lead),
         POLICY_TEST(ten_instances_do_not_move_in_step),
         FACTS_TEST(a_turn_is_news_once),
         FACTS_TEST(numbers_come_back),

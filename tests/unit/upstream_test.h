@@ -114,6 +114,7 @@ void names_go_by_weight_and_only_lost_ones_move(void **state);
 void the_fastest_is_asked_and_changes_are_noticed(void **state);
 void the_third_is_looked_at_more_rarely(void **state);
 void what_is_ahead_is_not_long_ago(void **state);
+void a_stream_that_fails_moves_no_lead(void **state);
 void ten_instances_do_not_move_in_step(void **state);
 
 /* ---- upstream_facts_test.c ---- */
