@@ -178,19 +178,6 @@ static bool keeps_letters(const struct upstream_datagram *datagram, const struct
            memcmp(answer->question.data, datagram->question, datagram->question_size) == 0;
 }
 
-static void log_folding(const struct upstream_server *server)
-{
-    struct log *log = server->pool->around.log;
-    if (log_begin(log, LOG_WARNING, "case_folded")) {
-        log_text(log, "upstream", server->options.label);
-        log_address(log, "address", &server->options.address, true);
-        log_text(
-            log, "hint",
-            "it does not repeat the letter case of names: forged answers are easier to pass for its own");
-        log_end(log, server->pool->around.wall());
-    }
-}
-
 /* ---- what comes back ---- */
 
 static void on_answer(struct upstream_datagram *datagram, const struct dns_answer *answer)
@@ -213,7 +200,7 @@ static void on_folded(struct upstream_datagram *datagram, const struct dns_answe
     struct upstream_server *server = datagram->server;
     if (++server->folded >= FOLDED_MOST) {
         server->folds_case = true;
-        log_folding(server);
+        upstream_tell_folding(server);
         on_answer(datagram, answer);
         return;
     }

@@ -7,9 +7,9 @@
  *
  * Files, from the bottom up: facts.c (what all workers know), latency.c (how fast a server is), link.c
  * (slots, ids, one stream), datagram.c (a question over UDP), keep.c (how long a link is kept, and when its
- * path is dead), server.c (connecting, back-off, health), probe.c (looking at a server that is down),
- * policy.c and choose.c (which server next), hedge.c (once more beside), silence.c (links that say nothing),
- * pool.c (a question's way), life.c (how a pool comes up and goes down).
+ * path is dead), tell.c (the log), server.c (connecting, back-off, health), probe.c (looking at a server that
+ * is down), policy.c and choose.c (which server next), hedge.c (once more beside), silence.c (links that say
+ * nothing), pool.c (a question's way), life.c (how a pool comes up and goes down).
  */
 #ifndef UPSTREAM_INTERNAL_H
 #define UPSTREAM_INTERNAL_H
@@ -125,6 +125,21 @@ void upstream_learn_idle_close(struct upstream_link *link);
 
 /* The server told its limit, in units of 100 ms (RFC 7828); 0 asks not to use the link any more. */
 void upstream_learn_keepalive(struct upstream_link *link, int keepalive);
+
+/* ---- tell.c ---- */
+
+/* It is down, for its `reason`; what TLS found out where it was that, else NULL. */
+void upstream_tell_down(struct upstream_server *server, const struct tls_failure *failure);
+
+/* It answers; the link that opened, NULL over UDP. */
+void upstream_tell_up(struct upstream_server *server, const struct upstream_link *link);
+
+/* A link is believed without dates: told for the first of a server, and once a minute as long as there are
+ * further ones. */
+void upstream_tell_undated(struct upstream_server *server);
+
+/* Its answers over UDP repeat the question in other letters. */
+void upstream_tell_folding(struct upstream_server *server);
 
 /* ---- server.c ---- */
 

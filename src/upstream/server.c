@@ -1,8 +1,7 @@
 /*
- * One server: when a connection to it may begin, what its failures mean, and what the log says of them.
- * Health is passive: questions bring connections, connections bring facts. A TCP connect that is refused and
- * a handshake that fails have budgets of their own; both keep the distance that the table of timers gives
- * them.
+ * One server: when a connection to it may begin, and what its failures mean. Health is passive: questions
+ * bring connections, connections bring facts. A TCP connect that is refused and a handshake that fails have
+ * budgets of their own; both keep the distance that the table of timers gives them.
  */
 #include "base/clock.h"
 #include "base/error.h"
@@ -13,87 +12,6 @@
 enum {
     BACKOFF_JITTER_PERCENT = 20,
 };
-
-/* ---- what the log says ---- */
-
-static void log_server(struct upstream_server *server, struct log *log)
-{
-    log_text(log, "upstream", server->options.label);
-    log_address(log, "address", &server->options.address, true);
-}
-
-static void log_transport(const struct upstream_server *server, struct log *log)
-{
-    static const char *const words[] = {"tls", "tcp", "udp"};
-    log_text(log, "transport", words[server->options.transport]);
-}
-
-static void log_tls_failure(struct upstream_server *server, const struct tls_failure *failure)
-{
-    struct log *log = server->pool->around.log;
-    if (!log_begin(log, LOG_ERROR, "tls_failure")) {
-        return;
-    }
-    log_server(server, log);
-    log_text(log, "reason", tls_reason_word(failure->reason));
-    log_text(log, "detail", failure->detail);
-    if (failure->not_after != 0) {
-        log_text(log, "subject", failure->subject);
-        log_moment(log, "not_before", failure->not_before);
-        log_moment(log, "not_after", failure->not_after);
-    }
-    log_end(log, server->pool->around.wall());
-}
-
-static const char unnamed_hint[] =
-    "the certificate does not bear this address: add the name that it bears, behind #, to the upstream's URL";
-
-static void log_down(struct upstream_server *server)
-{
-    struct log *log = server->pool->around.log;
-    if (log_begin(log, LOG_WARNING, "upstream_down")) {
-        log_server(server, log);
-        log_transport(server, log);
-        log_text(log, "reason", server->reason);
-        bool unnamed =
-            strcmp(server->reason, "wrong_name") == 0 && strchr(server->options.label, '#') == NULL;
-        log_text(log, "hint", unnamed ? unnamed_hint : stream_reason_hint(server->reason));
-        log_end(log, server->pool->around.wall());
-    }
-}
-
-static void log_up(struct upstream_server *server, const struct upstream_link *link)
-{
-    struct log *log = server->pool->around.log;
-    if (log_begin(log, LOG_INFO, "upstream_up")) {
-        log_server(server, log);
-        log_transport(server, log);
-        if (server->options.transport == UPSTREAM_TLS) {
-            log_text(log, "tls", stream_version(&link->stream));
-            log_boolean(log, "resumed", stream_resumed(&link->stream));
-        }
-        log_end(log, server->pool->around.wall());
-    }
-}
-
-/* Told for the first link of a server, and once a minute as long as there are further ones. */
-static void tell_undated(struct upstream_server *server)
-{
-    const struct upstream_surroundings *around = &server->pool->around;
-    uint64_t now = event_now(around->loop);
-    if (server->undated_logged_at != 0 && now - server->undated_logged_at < UPSTREAM_LOG_REPEAT) {
-        return;
-    }
-    server->undated_logged_at = now;
-    if (log_begin(around->log, LOG_WARNING, "wrong_clock")) {
-        log_server(server, around->log);
-        log_moment(around->log, "clock", (int64_t)(around->wall() / CLOCK_SECOND));
-        log_text(around->log, "hint",
-                 "this machine's clock is before this program was made: set it; until then the server is "
-                 "believed by its pins, without the dates of its certificate (without_clock)");
-        log_end(around->log, around->wall());
-    }
-}
 
 /* ---- distances between connections ---- */
 
@@ -327,7 +245,7 @@ void upstream_server_proven(struct upstream_server *server, struct upstream_link
     server->backoff = 0;
     show_health(server, true);
     if (upstream_fact_turn(server->fact, UPSTREAM_UP, event_now(server->pool->around.loop))) {
-        log_up(server, link);
+        upstream_tell_up(server, link);
     }
 }
 
@@ -355,7 +273,7 @@ void upstream_server_opened(struct upstream_server *server, struct upstream_link
     server->failing = false;
     event_timer_clear(&server->retry);
     if (link != NULL && stream_is_undated(&link->stream)) {
-        tell_undated(server);
+        upstream_tell_undated(server);
     }
     if (!upstream_server_is_on_trial(server)) {
         upstream_server_proven(server, link);
@@ -378,10 +296,7 @@ static void tell_failure(struct upstream_server *server, const struct tls_failur
     if (!upstream_fact_claim_telling(server->fact, reason, now, went_down)) {
         return;
     }
-    if (failure != NULL) {
-        log_tls_failure(server, failure);
-    }
-    log_down(server);
+    upstream_tell_down(server, failure);
 }
 
 /* What waits before this server finds another place. */
