@@ -287,6 +287,35 @@ bool address_is_multicast(const struct address *address)
     return address->bytes[0] == 0xff;
 }
 
+bool address_list_has(const struct address_list *list, const struct address *address)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (address_equal(&list->items[i], address)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool address_list_add(struct address_list *list, const struct address *address)
+{
+    if (list->count == ADDRESS_LIST_MAX || address_list_has(list, address)) {
+        return false;
+    }
+    list->items[list->count++] = *address;
+    return true;
+}
+
+bool address_list_same(const struct address_list *a, const struct address_list *b)
+{
+    for (size_t i = 0; i < a->count; i++) {
+        if (!address_list_has(b, &a->items[i])) {
+            return false;
+        }
+    }
+    return a->count == b->count;
+}
+
 bool address_is_any(const struct address *address)
 {
     static const uint8_t zero[IPV6_SIZE];

@@ -25,6 +25,14 @@ struct address_prefix {
     uint8_t length;         /* bits */
 };
 
+/* A few addresses of one host, the preferred one first. */
+enum { ADDRESS_LIST_MAX = 8 };
+
+struct address_list {
+    size_t count;
+    struct address items[ADDRESS_LIST_MAX];
+};
+
 /* Number of bits of the family: 32 or 128. */
 unsigned address_bits(const struct address *address);
 
@@ -50,6 +58,14 @@ bool address_equal(const struct address *a, const struct address *b);
 
 /* Same family, bytes and scope. */
 bool address_same_host(const struct address *a, const struct address *b);
+
+bool address_list_has(const struct address_list *list, const struct address *address);
+
+/* Adds it where it is new and there is room; whether it did. */
+bool address_list_add(struct address_list *list, const struct address *address);
+
+/* The same addresses, in whatever order. Neither list has one twice. */
+bool address_list_same(const struct address_list *a, const struct address_list *b);
 
 /* 0.0.0.0 or ::. */
 bool address_is_any(const struct address *address);

@@ -24,8 +24,8 @@ static bool is_out_at(const struct upstream_ask *ask, const struct upstream_serv
 
 static bool is_connecting_for(const struct upstream_server *server, uint64_t span)
 {
-    const struct upstream_link *link = server->connecting;
-    return link != NULL && event_now(server->pool->around.loop) >= link->started_at + span;
+    return upstream_server_is_dialing(server) &&
+           event_now(server->pool->around.loop) >= server->dial.begun_at + span;
 }
 
 /* Another worker has found it down a moment ago. */
@@ -56,7 +56,7 @@ static bool is_being_tried(const struct upstream_server *server)
 static int rank_of(const struct upstream_server *server, const struct upstream_ask *ask)
 {
     unsigned tries = ask->tries[server->index];
-    if (server->failing || tries >= UPSTREAM_TRIES || is_out_at(ask, server)) {
+    if (upstream_server_is_down(server) || tries >= UPSTREAM_TRIES || is_out_at(ask, server)) {
         return RANK_UNFIT;
     }
     if (is_stalled(server) || is_being_tried(server)) {
@@ -112,7 +112,7 @@ static bool has_room(struct upstream_server *server)
 
 static bool is_unconnected(struct upstream_server *server)
 {
-    return !upstream_server_has_way(server) && server->connecting == NULL;
+    return !upstream_server_has_way(server) && !upstream_server_is_dialing(server);
 }
 
 struct upstream_server *upstream_choose(struct upstream_pool *pool, const struct upstream_ask *ask)

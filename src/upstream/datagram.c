@@ -49,17 +49,24 @@ static void note_trouble(struct upstream_server *server, int error)
     event_after_add(server->pool->around.loop, &server->room);
 }
 
+/* Other addresses would fare no better. */
+static bool is_of_ours(int error)
+{
+    return error == ERROR_DESCRIPTORS || error == ERROR_MEMORY;
+}
+
 /* A want of descriptors or memory may end with the datagrams that are out: that is waited for. */
 static void note_unsent(struct upstream_server *server, int error)
 {
-    if (server->in_flight == 0 || (error != ERROR_DESCRIPTORS && error != ERROR_MEMORY)) {
+    if (server->in_flight == 0 || !is_of_ours(error)) {
         note_trouble(server, error);
     }
 }
 
-static void note_silence(struct upstream_server *server, uint64_t sent_at)
+static void note_silence(struct upstream_server *server, const struct address *remote, uint64_t sent_at)
 {
     server->unanswered++;
+    upstream_dial_missed(server, remote);
     server->suspect |= server->unanswered >= UNANSWERED_SUSPECT;
     if (server->unanswered >= UNANSWERED_FAILING && is_news(server, sent_at)) {
         upstream_server_failed(server, ERROR_TIMEOUT, NULL, "silent");
@@ -67,9 +74,10 @@ static void note_silence(struct upstream_server *server, uint64_t sent_at)
 }
 
 /* An answer of its own, to the letter or not. */
-static void note_life(struct upstream_server *server)
+static void note_life(struct upstream_server *server, const struct address *remote)
 {
     server->unanswered = 0;
+    upstream_dial_heard(server, remote);
     if (server->failing || server->suspect || !server->is_up || upstream_server_is_held_for_down(server)) {
         upstream_server_opened(server, NULL);
     }
@@ -136,19 +144,20 @@ static void on_silence(struct event_timer *timer)
 {
     struct upstream_datagram *datagram = container_of(timer, struct upstream_datagram, timer);
     struct upstream_server *server = datagram->server;
+    struct address remote = datagram->remote;
     uint64_t sent_at = datagram->sent_at;
     if (datagram->attempt == NULL) {
         close_datagram(datagram);
     }
-    note_silence(server, sent_at);
+    note_silence(server, &remote, sent_at);
 }
 
-static int open_socket(const struct upstream_server *server, int *descriptor)
+static int open_socket(const struct upstream_server *server, const struct address *remote, int *descriptor)
 {
     int error = ERROR_ADDRESS_IN_USE;
     for (unsigned i = 0; i < PORT_DRAWS && error == ERROR_ADDRESS_IN_USE; i++) {
         uint32_t draw = random_below(server->pool->around.random, UINT16_MAX + 1 - PORT_LEAST);
-        error = net_datagram_open(&server->options.address, (uint16_t)(PORT_LEAST + draw), descriptor);
+        error = net_datagram_open(remote, (uint16_t)(PORT_LEAST + draw), descriptor);
     }
     return error;
 }
@@ -184,12 +193,13 @@ static void on_answer(struct upstream_datagram *datagram, const struct dns_answe
 {
     struct upstream_attempt *attempt = datagram->attempt;
     struct upstream_server *server = datagram->server;
+    struct address remote = datagram->remote;
     uint64_t taken = event_now(server->pool->around.loop) - datagram->sent_at;
     metrics_observe(&server->metrics->duration, taken);
     upstream_server_note_latency(server, taken);
     close_datagram(datagram);
     upstream_attempt_answered(attempt, server, answer);
-    note_life(server);
+    note_life(server, &remote);
 }
 
 /* The right question in other letters: the server's habit, or the one thing that a forger could not guess.
@@ -215,10 +225,11 @@ static void on_folded(struct upstream_datagram *datagram, const struct dns_answe
 static void on_late(struct upstream_datagram *datagram)
 {
     struct upstream_server *server = datagram->server;
+    struct address remote = datagram->remote;
     upstream_count(server, METRICS_UPSTREAM_LATE);
     upstream_server_note_latency(server, event_now(server->pool->around.loop) - datagram->sent_at);
     close_datagram(datagram);
-    note_life(server);
+    note_life(server, &remote);
 }
 
 /* An answer that is broken may be forged as easily as one to another question: it does not end the wait, but
@@ -278,11 +289,12 @@ static void on_error(struct upstream_datagram *datagram, int error)
     struct upstream_server *server = datagram->server;
     const char *reason = stream_reason_word(error, NULL);
     uint64_t sent_at = datagram->sent_at;
+    bool is_last = upstream_dial_missed(server, &datagram->remote);
     close_datagram(datagram);
     if (attempt != NULL) {
         attempt->ask->tries[server->index]--;
     }
-    if (is_news(server, sent_at)) {
+    if (is_last && is_news(server, sent_at)) {
         upstream_server_failed(server, error, NULL, reason);
     }
     if (attempt != NULL) {
@@ -297,7 +309,7 @@ static void on_ready(struct event_watch *watch, unsigned readiness)
     const struct upstream_server *server = datagram->server;
     uint8_t *room = server->pool->received;
     for (unsigned i = 0; i < READS_A_TURN; i++) {
-        int size = net_datagram_receive(watch->descriptor, &server->options.address, room, DNS_MESSAGE_MAX);
+        int size = net_datagram_receive(watch->descriptor, &datagram->remote, room, DNS_MESSAGE_MAX);
         if (size == ERROR_AGAIN) {
             return;
         }
@@ -341,7 +353,7 @@ static int begin(struct upstream_datagram *datagram, struct upstream_ask *ask)
 {
     struct event_loop *loop = datagram->server->pool->around.loop;
     int descriptor;
-    int error = open_socket(datagram->server, &descriptor);
+    int error = open_socket(datagram->server, &datagram->remote, &descriptor);
     if (error != 0) {
         return error;
     }
@@ -353,6 +365,20 @@ static int begin(struct upstream_datagram *datagram, struct upstream_ask *ask)
     if (error != 0) {
         event_watch_remove(&datagram->watch);
         net_close(descriptor);
+    }
+    return error;
+}
+
+/* At the address that is asked now, or where nothing can be sent there, at the next. */
+static int begin_somewhere(struct upstream_datagram *datagram, struct upstream_ask *ask)
+{
+    struct upstream_server *server = datagram->server;
+    bool is_last = false;
+    int error = ERROR_UNREACHABLE;
+    for (size_t i = 0; i < server->addresses.count && error != 0 && !is_last; i++) {
+        datagram->remote = *upstream_dial_address(server, ask);
+        error = begin(datagram, ask);
+        is_last = error != 0 && (is_of_ours(error) || upstream_dial_missed(server, &datagram->remote));
     }
     return error;
 }
@@ -371,7 +397,8 @@ static void join(struct upstream_datagram *datagram, struct upstream_ask *ask,
 
 bool upstream_datagram_has_room(const struct upstream_server *server)
 {
-    return server->trouble == 0 && server->in_flight < server->pool->options.in_flight;
+    return server->trouble == 0 && server->addresses.count > 0 &&
+           server->in_flight < server->pool->options.in_flight;
 }
 
 bool upstream_datagram_send(struct upstream_server *server, struct upstream_ask *ask,
@@ -379,13 +406,14 @@ bool upstream_datagram_send(struct upstream_server *server, struct upstream_ask 
 {
     struct upstream_pool *pool = server->pool;
     assert(ask->message_size <= DNS_UDP_MOST);
+    upstream_dial_want(server, upstream_server_is_down(server));
     if (!upstream_datagram_has_room(server)) {
         return false;
     }
     struct upstream_datagram *datagram = slab_take(&pool->datagrams);
     uint64_t now = event_now(pool->around.loop);
     *datagram = (struct upstream_datagram){.server = server, .sent_at = now};
-    int error = begin(datagram, ask);
+    int error = begin_somewhere(datagram, ask);
     if (error != 0) {
         slab_give(&pool->datagrams, datagram);
         note_unsent(server, error);

@@ -19,7 +19,7 @@ enum { FACTS_VERSION = 1 };
 struct upstream_facts {
     uint32_t version;
     uint32_t size;
-    struct upstream_fact server[UPSTREAM_SERVERS_MAX], half[UPSTREAM_SERVERS_MAX];
+    struct upstream_fact server[METRICS_UPSTREAMS_MAX], half[METRICS_UPSTREAMS_MAX];
 };
 
 /* A word holds a moment above a number of so many bits. */

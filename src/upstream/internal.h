@@ -1,15 +1,15 @@
 /*
  * What the files of the back door do for each other. A pool has servers in order of preference; a server has
- * links for new questions, at most one that is being connected, and retired ones that only wait for their
- * last answers; a question is out as up to four attempts, each in a slot of a link or a datagram. A server of
- * UDP has a second one behind it, its stream half, which is asked for what no datagram carries and never
- * chosen otherwise.
+ * links for new questions, a connection that is begun (at several addresses, where the first does not answer
+ * soon), and retired links that only wait for their last answers; a question is out as up to four attempts,
+ * each in a slot of a link or a datagram. A server of UDP has a second one behind it, its stream half, which
+ * is asked for what no datagram carries and never chosen otherwise.
  *
  * Files, from the bottom up: facts.c (what all workers know), latency.c (how fast a server is), link.c
  * (slots, ids, one stream), datagram.c (a question over UDP), keep.c (how long a link is kept, and when its
- * path is dead), tell.c (the log), server.c (connecting, back-off, health), probe.c (looking at a server that
- * is down), policy.c and choose.c (which server next), hedge.c (once more beside), silence.c (links that say
- * nothing), pool.c (a question's way), life.c (how a pool comes up and goes down).
+ * path is dead), dial.c (which address), tell.c (the log), server.c (connecting, back-off, health), probe.c
+ * (looking at a server that is down), policy.c and choose.c (which server next), hedge.c (once more beside),
+ * silence.c (links that say nothing), pool.c (a question's way), life.c (how a pool comes up and goes down).
  */
 #ifndef UPSTREAM_INTERNAL_H
 #define UPSTREAM_INTERNAL_H
@@ -29,7 +29,7 @@ static inline bool upstream_server_is_udp(const struct upstream_server *server)
 /* Whether a question can be sent there without a connection that has to come about first. */
 static inline bool upstream_server_has_way(const struct upstream_server *server)
 {
-    return upstream_server_is_udp(server) || !list_empty(&server->open);
+    return upstream_server_is_udp(server) ? server->addresses.count > 0 : !list_empty(&server->open);
 }
 
 /* ---- facts.c ---- */
@@ -69,8 +69,8 @@ uint64_t upstream_latency_late(const struct upstream_latency *latency);
 
 /* ---- link.c ---- */
 
-/* Begins a connection to the server. */
-int upstream_link_open(struct upstream_server *server);
+/* Begins a connection to the server at this address. */
+int upstream_link_open(struct upstream_server *server, const struct address *address);
 
 /* Whether one more question may be sent on it. */
 bool upstream_link_has_room(const struct upstream_link *link);
@@ -123,8 +123,51 @@ void upstream_link_watch(struct upstream_link *link);
 /* The server closed it while it was idle: its limit is known better now. */
 void upstream_learn_idle_close(struct upstream_link *link);
 
+/* Another one is to take its place as soon as may be, and then it goes. */
+void upstream_link_expire(struct upstream_link *link);
+
 /* The server told its limit, in units of 100 ms (RFC 7828); 0 asks not to use the link any more. */
 void upstream_learn_keepalive(struct upstream_link *link, int keepalive);
+
+/* ---- dial.c ---- */
+
+void upstream_dial_init(struct upstream_server *server);
+
+/* Tells whoever finds out the addresses that they are needed. */
+void upstream_dial_want(const struct upstream_server *server, bool is_urgent);
+
+/* Begins to connect; there is an address. What comes of it is told to the server, once. */
+void upstream_dial_begin(struct upstream_server *server);
+
+/* A link that was begun is gone. */
+void upstream_dial_failed(struct upstream_server *server, const struct upstream_failure *failure);
+
+/* A link is open: the others that were begun are not needed. */
+void upstream_dial_opened(struct upstream_server *server, const struct upstream_link *link);
+
+/* Nothing is connected to any more. */
+void upstream_dial_end(struct upstream_server *server);
+
+/* Over UDP: where the next datagram of this question goes; there is an address. */
+const struct address *upstream_dial_address(const struct upstream_server *server,
+                                            const struct upstream_ask *ask);
+
+/* Over UDP: an answer came from there. */
+void upstream_dial_heard(struct upstream_server *server, const struct address *address);
+
+/* Over UDP: none came, and the next address is asked. Whether none is left that may answer. */
+bool upstream_dial_missed(struct upstream_server *server, const struct address *address);
+
+static inline bool upstream_server_is_dialing(const struct upstream_server *server)
+{
+    return !list_empty(&server->connecting);
+}
+
+/* Nothing can be asked there now. */
+static inline bool upstream_server_is_down(const struct upstream_server *server)
+{
+    return server->failing || server->addresses.count == 0;
+}
 
 /* ---- tell.c ---- */
 
@@ -150,6 +193,9 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
  * distance to the last attempt is the back-off's, but not more than `most` nanoseconds. A server of UDP needs
  * nothing unless it fails; then a question that waits is sent to it. */
 void upstream_server_connect(struct upstream_server *server, uint64_t most);
+
+/* A connection begins now, and takes its share of the budget. */
+void upstream_server_spend(struct upstream_server *server);
 
 /* The earliest moment for that; it may have passed. */
 uint64_t upstream_server_connect_at(const struct upstream_server *server, uint64_t most);

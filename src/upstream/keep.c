@@ -49,7 +49,7 @@ void upstream_learn_idle_close(struct upstream_link *link)
 
 /* ---- age and idleness ---- */
 
-static bool is_warm(const struct upstream_pool *pool)
+bool upstream_pool_is_warm(const struct upstream_pool *pool)
 {
     return event_now(pool->around.loop) - pool->asked_at < pool->options.warm;
 }
@@ -61,11 +61,11 @@ static void replace(struct upstream_link *link, enum metrics_upstream_meter reas
     struct upstream_server *server = link->server;
     struct event_loop *loop = server->pool->around.loop;
     uint64_t due = upstream_server_connect_at(server, UPSTREAM_RETRY_WITH_TRAFFIC);
-    if (!is_warm(server->pool) || !upstream_policy_keeps(server)) {
+    if (!upstream_pool_is_warm(server->pool) || !upstream_policy_keeps(server)) {
         upstream_link_retire(link, METRICS_UPSTREAM_CLOSES_UNUSED);
     } else if (server->open_count > 1 || server->idle_limit < REFRESHED_LEAST) {
         upstream_link_retire(link, reason);
-    } else if (server->connecting == NULL && due > event_now(loop)) {
+    } else if (!upstream_server_is_dialing(server) && due > event_now(loop)) {
         event_timer_set(loop, &link->timer, due);
     } else {
         link->expiring = true;
@@ -84,6 +84,15 @@ static void set_timer(struct upstream_link *link)
     event_timer_set(loop, &link->timer, due > link->server->retry_at ? due : link->server->retry_at);
 }
 
+void upstream_link_expire(struct upstream_link *link)
+{
+    struct event_loop *loop = link->server->pool->around.loop;
+    link->expires_at = event_now(loop);
+    if (!link->expiring) {
+        event_timer_set(loop, &link->timer, link->expires_at);
+    }
+}
+
 void upstream_learn_keepalive(struct upstream_link *link, int keepalive)
 {
     uint64_t limit = nine_tenths((uint64_t)keepalive * KEEPALIVE_UNIT);
@@ -94,8 +103,7 @@ void upstream_learn_keepalive(struct upstream_link *link, int keepalive)
         set_idle_limit(link->server, limit);
         set_timer(link);
     } else if (keepalive == 0) {
-        link->expires_at = event_now(link->server->pool->around.loop);
-        event_timer_set(link->server->pool->around.loop, &link->timer, link->expires_at);
+        upstream_link_expire(link);
     }
 }
 

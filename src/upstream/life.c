@@ -138,9 +138,7 @@ int upstream_pool_open(const struct upstream_options *options,
 
 static void close_links(struct upstream_server *server)
 {
-    if (server->connecting != NULL) {
-        upstream_link_free(server->connecting);
-    }
+    upstream_dial_end(server);
     while (!list_empty(&server->open)) {
         upstream_link_free(container_of(server->open.next, struct upstream_link, node));
     }
@@ -154,9 +152,7 @@ void upstream_pool_network_changed(struct upstream_pool *pool)
         struct upstream_server *server = &pool->server[i];
         had_trouble[i] = server->failing || server->suspect;
         upstream_server_forgive(server);
-        if (server->connecting != NULL) {
-            upstream_link_free(server->connecting);
-        }
+        upstream_dial_end(server);
     }
     for (size_t i = 0; i < count; i++) {
         struct upstream_server *server = &pool->server[i];

@@ -50,9 +50,6 @@ static uint16_t reserve_slot(struct upstream_link *link, struct upstream_attempt
 static void leave_server(struct upstream_link *link)
 {
     struct upstream_server *server = link->server;
-    if (server->connecting == link) {
-        server->connecting = NULL;
-    }
     if (link->state == UPSTREAM_LINK_OPEN && list_linked(&link->node) && !link->expiring) {
         server->open_count--;
     }
@@ -171,9 +168,14 @@ static void connecting_failed(struct upstream_link *link, int error, const char 
 {
     struct upstream_server *server = link->server;
     const struct tls_failure *found = stream_failure(&link->stream);
-    struct tls_failure failure = found != NULL ? *found : (struct tls_failure){0};
+    struct upstream_failure failure = {.error = error, .reason = reason, .address = link->remote};
+    if (found != NULL) {
+        failure.is_of_tls = true;
+        failure.tls = *found;
+        upstream_count(server, METRICS_UPSTREAM_TLS_EXPIRED + (found->reason - TLS_REASON_EXPIRED));
+    }
     upstream_link_free(link);
-    upstream_server_failed(server, error, found != NULL ? &failure : NULL, reason);
+    upstream_dial_failed(server, &failure);
 }
 
 static void count_close(struct upstream_link *link, int error)
@@ -232,9 +234,10 @@ static void on_opened(struct stream *stream)
 {
     struct upstream_link *link = link_of(stream);
     link->state = UPSTREAM_LINK_OPEN;
-    link->server->connecting = NULL;
+    list_remove(&link->node);
     list_append(&link->server->open, &link->node);
     link->server->open_count++;
+    upstream_dial_opened(link->server, link);
     upstream_link_keep(link);
     metrics_add(&link->server->metrics->meter[METRICS_UPSTREAM_CONNECTIONS], 1);
     upstream_count(link->server, stream_resumed(stream) ? METRICS_UPSTREAM_CONNECTS_RESUMED
@@ -401,15 +404,16 @@ static void link_give(struct upstream_link *link)
     slab_give(&link->server->pool->links, link);
 }
 
-int upstream_link_open(struct upstream_server *server)
+int upstream_link_open(struct upstream_server *server, const struct address *address)
 {
     struct upstream_pool *pool = server->pool;
     struct upstream_link *link = link_take(server);
     if (link == NULL) {
         return ERROR_EXHAUSTED;
     }
-    int error = stream_connect(&link->stream, pool->around.shop, &server->options.address,
-                               server->options.client, &link_handler);
+    link->remote = *address;
+    int error =
+        stream_connect(&link->stream, pool->around.shop, address, server->options.client, &link_handler);
     if (error != 0) {
         link_give(link);
         return error;
@@ -418,7 +422,7 @@ int upstream_link_open(struct upstream_server *server)
                         (size_t)pool->options.in_flight * (DNS_QUERY_MAX + 2) + DNS_MESSAGE_MAX + 2);
     stream_limit_silence(&link->stream, SILENCE_ATTEMPTS * pool->options.attempt_timeout);
     event_timer_set(pool->around.loop, &link->timer, link->started_at + pool->options.connect_timeout);
-    server->connecting = link;
+    list_append(&server->connecting, &link->node);
     return 0;
 }
 

@@ -55,7 +55,7 @@ static void finish_with_answer(struct upstream_ask *ask, struct upstream_server 
 static void blame_a_server(struct upstream_ask *ask)
 {
     for (size_t i = 0; i < ask->pool->server_count && ask->last_server == NULL; i++) {
-        if (ask->pool->server[i].failing) {
+        if (upstream_server_is_down(&ask->pool->server[i])) {
             ask->last_server = ask->pool->server[i].options.label;
             ask->last_reason = ask->pool->server[i].reason;
         }
@@ -211,10 +211,10 @@ static void look_again(struct upstream_ask *ask, const struct upstream_server *c
         struct upstream_server *server = &pool->server[i];
         upstream_server_hear(server);
         bool lost = server->suspect && list_empty(&server->open) && !upstream_server_is_on_trial(server);
-        if (!server->failing && !lost) {
+        if (!upstream_server_is_down(server) && !lost) {
             continue;
         }
-        if (!upstream_server_is_udp(server)) {
+        if (!upstream_server_is_udp(server) || server->addresses.count == 0) {
             upstream_server_connect(server, UPSTREAM_RETRY_WITH_TRAFFIC);
         } else if (may_try(ask, server) && upstream_server_may_try(server, UPSTREAM_RETRY_WITH_TRAFFIC)) {
             send_beside(ask, server, NULL);
@@ -227,7 +227,7 @@ static void place_nowhere(struct upstream_ask *ask)
     struct upstream_pool *pool = ask->pool;
     wait_at(ask, NULL);
     for (size_t i = 0; i < pool->server_count + pool->half_count; i++) {
-        if (pool->server[i].failing) {
+        if (upstream_server_is_down(&pool->server[i])) {
             upstream_server_connect(&pool->server[i], pool->options.refused_retry);
         }
     }
@@ -273,7 +273,7 @@ bool upstream_ask_in_stream(struct upstream_ask *ask, struct upstream_server *se
     if (is_in_stream(ask)) {
         return true;
     }
-    if (server->half->failing) {
+    if (upstream_server_is_down(server->half)) {
         return false;
     }
     list_remove(&ask->waiting);

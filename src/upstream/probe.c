@@ -80,7 +80,7 @@ void upstream_probe_opened(struct upstream_server *server, struct upstream_link 
 
 static bool is_busy(const struct upstream_server *server)
 {
-    return server->connecting != NULL || !list_empty(&server->open) || server->in_flight > 0;
+    return upstream_server_is_dialing(server) || !list_empty(&server->open) || server->in_flight > 0;
 }
 
 static void on_due(struct event_timer *timer)

@@ -44,8 +44,9 @@ static uint64_t budget_at(const struct upstream_server *server)
     return full < CLOCK_SECOND ? 0 : full - CLOCK_SECOND;
 }
 
-static void spend_budget(struct upstream_server *server, uint64_t now)
+void upstream_server_spend(struct upstream_server *server)
 {
+    uint64_t now = event_now(server->pool->around.loop);
     server->handshakes_until =
         (server->handshakes_until > now ? server->handshakes_until : now) + budget_share(server);
 }
@@ -66,17 +67,13 @@ static void begin_connection(struct upstream_server *server, uint64_t now)
 {
     event_timer_clear(&server->retry);
     server->last_attempt_at = now;
-    spend_budget(server, now);
-    int error = upstream_link_open(server);
-    if (error != 0) {
-        upstream_server_failed(server, error, NULL, stream_reason_word(error, NULL));
-    }
+    upstream_dial_begin(server);
 }
 
 /* The next one keeps its distance, whatever becomes of this. */
 static void spend_try(struct upstream_server *server, uint64_t now)
 {
-    spend_budget(server, now);
+    upstream_server_spend(server);
     server->retry_at = now + server->backoff;
 }
 
@@ -109,7 +106,11 @@ bool upstream_server_may_try(struct upstream_server *server, uint64_t most)
 void upstream_server_connect(struct upstream_server *server, uint64_t most)
 {
     bool is_udp = upstream_server_is_udp(server);
-    bool has_all = server->connecting != NULL || server->open_count >= server->pool->options.links;
+    bool has_all = upstream_server_is_dialing(server) || server->open_count >= server->pool->options.links;
+    if (server->addresses.count == 0) {
+        upstream_dial_want(server, true);
+        return;
+    }
     if (is_udp ? !server->failing : has_all) {
         return;
     }
@@ -194,6 +195,7 @@ void upstream_server_init(struct upstream_server *server, struct upstream_pool *
     server->idle_limit = UPSTREAM_IDLE_GUESS;
     list_init(&server->open);
     list_init(&server->retired);
+    upstream_dial_init(server);
     list_init(&server->waiting);
     list_init(&server->datagrams);
     event_timer_init(&server->retry, on_retry);
@@ -327,9 +329,6 @@ static void go_on_without(struct upstream_server *server)
 void upstream_server_failed(struct upstream_server *server, int error, const struct tls_failure *failure,
                             const char *reason)
 {
-    if (failure != NULL) {
-        upstream_count(server, METRICS_UPSTREAM_TLS_EXPIRED + (failure->reason - TLS_REASON_EXPIRED));
-    }
     if (!list_empty(&server->open)) {
         go_on_without(server);
         return;
@@ -353,6 +352,7 @@ void upstream_server_forgive(struct upstream_server *server)
     server->suspect = false;
     server->backoff = server->retry_at = server->last_attempt_at = server->handshakes_until = 0;
     server->unanswered = server->late = 0;
+    server->dial.missed = 0;
     server->trouble = 0;
     event_timer_clear(&server->retry);
 }

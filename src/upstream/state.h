@@ -50,6 +50,7 @@ struct upstream_datagram {
     struct list node; /* in the server's list */
     struct event_watch watch;
     struct event_timer timer; /* until its silence counts; of a question's first one at the server */
+    struct address remote;
     uint64_t sent_at;
     uint16_t id;
     bool is_signed;
@@ -63,8 +64,9 @@ enum upstream_link_state { UPSTREAM_LINK_CONNECTING, UPSTREAM_LINK_OPEN, UPSTREA
 struct upstream_link {
     struct stream stream;
     struct upstream_server *server;
+    struct address remote;
     enum upstream_link_state state;
-    struct list node;     /* in the server's list of open or retired links */
+    struct list node;     /* in the server's list of begun, open or retired links */
     struct list attempts; /* in flight, oldest first */
     unsigned in_flight;
     bool answered;        /* something came back since it opened */
@@ -80,6 +82,26 @@ struct upstream_link {
     unsigned free_count;
     uint16_t *free;              /* numbers of unreserved slots, in random order */
     struct upstream_slot *slots; /* pool->slot_count of them */
+};
+
+/* Why a connection did not come about. */
+struct upstream_failure {
+    int error;
+    const char *reason; /* static; NULL before the first */
+    struct address address;
+    bool is_of_tls;
+    struct tls_failure tls;
+};
+
+/* A connection on its way: it is tried at one address after the other until the first is open (RFC 8305).
+ * Over UDP there is none, and one address is asked as long as it answers. */
+struct upstream_dial {
+    struct address_list order;
+    size_t next;   /* those before were begun; over UDP the one that is asked */
+    size_t missed; /* over UDP: so many in a row did not answer */
+    uint64_t begun_at;
+    struct event_timer timer; /* for the next one */
+    struct upstream_failure failure;
 };
 
 enum upstream_health { UPSTREAM_UNKNOWN, UPSTREAM_UP, UPSTREAM_DOWN };
@@ -152,7 +174,12 @@ struct upstream_server {
     struct upstream_server *half; /* of a server of UDP, else NULL */
     struct list open;             /* links for questions, oldest first */
     unsigned open_count;          /* of them, without those that are being replaced */
-    struct upstream_link *connecting;
+    struct list connecting;       /* begun, one for each address that is tried, oldest first */
+    struct upstream_dial dial;
+    struct address_list addresses;
+    size_t own_count; /* the first so many are the server's; those behind were, until one of these works */
+    struct address worked;  /* the address that did last */
+    struct address told;    /* the one that the log speaks of */
     struct list retired;    /* longest first */
     unsigned link_count;    /* in all three */
     struct list waiting;    /* questions for which no link has room */

@@ -10,7 +10,7 @@
 static void log_server(struct upstream_server *server, struct log *log)
 {
     log_text(log, "upstream", server->options.label);
-    log_address(log, "address", &server->options.address, true);
+    log_address(log, "address", &server->told, true);
 }
 
 static void log_transport(const struct upstream_server *server, struct log *log)

@@ -26,7 +26,7 @@
 #include "stream/stream.h"
 
 enum {
-    UPSTREAM_SERVERS_MAX = METRICS_UPSTREAMS_MAX,
+    UPSTREAM_SERVERS_MAX = 32,
     UPSTREAM_TRIES = 3,    /* most times one question is sent to one server (RFC 9520, 3.1) */
     UPSTREAM_ATTEMPTS = 4, /* most places at which one question may be out at a time */
     UPSTREAM_IN_FLIGHT_MAX = 4096,
@@ -45,11 +45,19 @@ enum upstream_policy {
 /* How a server is asked. */
 enum upstream_transport { UPSTREAM_TLS, UPSTREAM_TCP, UPSTREAM_UDP };
 
+/* Whoever finds out the addresses of a server; embedded in an object of its own. */
+struct upstream_lookup {
+    /* The server is going to be asked: what has run out should be found out anew. `is_urgent`: no address is
+     * known, or none of those that are works. It may come with every question, and must not call the pool. */
+    void (*wanted)(struct upstream_lookup *lookup, bool is_urgent);
+};
+
 /* One server, in the order of preference. */
 struct upstream_server_options {
     const char *label; /* for logs, meters and extended errors; outlives the pool */
     enum upstream_transport transport;
-    struct address address;
+    struct address_list addresses;  /* may be empty where there is a lookup */
+    struct upstream_lookup *lookup; /* outlives the pool; NULL: the addresses never change */
     struct tls_client *client; /* of TLS: its context is of this server's identity alone; outlives the pool */
     size_t page;               /* of the meters and the facts */
     unsigned weight;           /* 1 at least */
@@ -115,6 +123,15 @@ struct upstream_form upstream_pool_form(const struct upstream_pool *pool);
 
 /* Closes every link. All questions must be done or forgotten: asserted. */
 void upstream_pool_close(struct upstream_pool *pool);
+
+/* From here on these are the addresses of the server with this index; one at least. Those of before are tried
+ * after them until one of the new ones has worked. A link to an address that is none of them is replaced by
+ * another one before it goes. */
+void upstream_pool_set_addresses(struct upstream_pool *pool, size_t server,
+                                 const struct address_list *addresses);
+
+/* Whether questions came of late (`warm`). */
+bool upstream_pool_is_warm(const struct upstream_pool *pool);
 
 struct upstream_ask;
 struct upstream_link;

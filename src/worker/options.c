@@ -37,7 +37,7 @@ size_t worker_servers(const struct config *config, size_t upstream_count, unsign
             out[count++] = (struct upstream_server_options){
                 .label = upstream->label,
                 .transport = transport_of(upstream),
-                .address = upstream->address,
+                .addresses = {1, {upstream->address}},
                 .page = i,
                 .weight = upstream->weight,
             };

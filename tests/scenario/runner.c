@@ -57,9 +57,10 @@ static bool run_preparation(struct world *world, struct words *words)
     static const struct {
         const char *word;
         void (*run)(struct world *, struct words *);
-    } sentences[] = {{"option", world_option}, {"servers", default_group}, {"group", further_group},
-                     {"route", world_route},   {"door", world_door},       {"policy", world_policy},
-                     {"weight", world_weight}, {"hedge", world_hedge}};
+    } sentences[] = {{"option", world_option},       {"servers", default_group}, {"group", further_group},
+                     {"route", world_route},         {"door", world_door},       {"policy", world_policy},
+                     {"weight", world_weight},       {"hedge", world_hedge},     {"places", places_add},
+                     {"addresses", places_of_server}};
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
         if (words_take(words, sentences[i].word)) {
             sentences[i].run(world, words);

@@ -251,24 +251,14 @@ void world_option(struct world *world, struct words *words)
 static void add_server(struct world *world, struct group *group, enum upstream_transport transport,
                        const char *name)
 {
-    size_t i = fake.server_count++;
-    struct server *server = &world->server[i];
-    if (i == FAKE_SERVERS_MAX || world->started) {
-        play_fails("too many servers, or too late");
-    }
-    snprintf(server->name, sizeof server->name, "%s", name);
-    server->fake = &fake.server[i];
     bool is_tls = transport == UPSTREAM_TLS;
-    server->fake->address = (struct address){
-        .family = AF_INET, .port = is_tls ? 853 : 53, .bytes = {127, 0, 1, (uint8_t)(i + 1)}};
-    list_init(&server->unheard);
-    list_init(&server->unanswered);
+    const struct server *server = place_add(world, name, is_tls ? 853 : 53);
     group->server[group->count++] =
         (struct upstream_server_options){.label = server->name,
                                          .transport = transport,
-                                         .address = server->fake->address,
-                                         .client = is_tls ? (struct tls_client *)server : NULL,
-                                         .page = i,
+                                         .addresses = {1, {server->fake->address}},
+                                         .client = is_tls ? (struct tls_client *)(uintptr_t)server : NULL,
+                                         .page = (size_t)(server - world->server),
                                          .weight = 1};
 }
 

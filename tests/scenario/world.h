@@ -132,6 +132,15 @@ void world_end(struct world *world);
 struct letter *letter_new(struct list *list, struct fake_connection *connection, struct span bytes);
 void letter_free(struct letter *letter);
 
+/* ---- places.c ---- */
+
+/* What can be connected to, with an address of its own: IPv6 where its name begins with "six". */
+struct server *place_add(struct world *world, const char *name, unsigned port);
+void places_add(struct world *world, struct words *words);
+
+/* At which places a server is: at its own, unless this says otherwise. Once the program runs, it is told. */
+void places_of_server(struct world *world, struct words *words);
+
 /* ---- client.c, server.c, check.c: the sentences of a play ---- */
 
 void client_sentence(struct world *world, struct words *words);

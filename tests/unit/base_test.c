@@ -379,6 +379,28 @@ static void test_address_prefix(void **state)
     }
 }
 
+static void test_address_list(void **state)
+{
+    (void)state;
+    struct address_list list = {0}, other = {0};
+    struct address address;
+    assert_int_equal(address_parse(span_text("192.0.2.1:853"), 0, &address), 0);
+    assert_true(address_list_add(&list, &address));
+    assert_false(address_list_add(&list, &address));
+    assert_false(address_list_same(&list, &other));
+    for (address.port = 1; list.count < ADDRESS_LIST_MAX; address.port++) {
+        assert_true(address_list_add(&list, &address));
+    }
+    assert_false(address_list_add(&list, &address));
+    assert_false(address_list_has(&list, &address));
+    for (size_t i = list.count; i > 0; i--) {
+        assert_true(address_list_add(&other, &list.items[i - 1]));
+    }
+    assert_true(address_list_same(&list, &other));
+    other.items[0] = address;
+    assert_false(address_list_same(&list, &other));
+}
+
 static void test_address_compare(void **state)
 {
     (void)state;
@@ -424,6 +446,7 @@ int main(void)
         cmocka_unit_test(test_address_text),
         cmocka_unit_test(test_address_refused),
         cmocka_unit_test(test_address_prefix),
+        cmocka_unit_test(test_address_list),
         cmocka_unit_test(test_address_compare),
         cmocka_unit_test(base_test_log_text),
         cmocka_unit_test(base_test_log_json),

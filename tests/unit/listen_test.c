@@ -49,9 +49,10 @@ static struct address address_of(const char *text)
 static void open_pool(void)
 {
     struct address any = address_of("127.0.0.1:0");
-    struct upstream_server_options server = {.label = "silent", .transport = UPSTREAM_TCP};
+    struct upstream_server_options server = {
+        .label = "silent", .transport = UPSTREAM_TCP, .addresses.count = 1};
     assert_int_equal(net_tcp_listen(&any, false, 8, &silent_server), 0);
-    assert_int_equal(net_local_address(silent_server, &server.address), 0);
+    assert_int_equal(net_local_address(silent_server, &server.addresses.items[0]), 0);
     struct upstream_options options = {.attempt_timeout = 1500 * CLOCK_MILLISECOND,
                                        .connect_timeout = 1500 * CLOCK_MILLISECOND,
                                        .handshake_timeout = 2500 * CLOCK_MILLISECOND,

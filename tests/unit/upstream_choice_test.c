@@ -66,9 +66,9 @@ void a_burst_of_handshakes_keeps_the_budget(void **state)
     unsigned begun = 0;
     for (unsigned i = 0; i < 20; i++) {
         upstream_server_connect(server, 0);
-        if (server->connecting != NULL) {
+        if (upstream_server_is_dialing(server)) {
             begun++;
-            upstream_link_free(server->connecting);
+            upstream_dial_end(server);
         }
     }
     assert_int_equal(begun, 5);
@@ -86,7 +86,7 @@ void the_distance_of_connections_is_the_shorter_one(void **state)
     server->last_attempt_at = now;
     server->retry_at = now + CLOCK_SECOND;
     upstream_server_connect(server, 100 * CLOCK_MILLISECOND);
-    assert_null(server->connecting);
+    assert_false(upstream_server_is_dialing(server));
     assert_false(event_timer_pending(&server->retry)); /* nobody waits for it */
     ask(&asked[0], 5 * CLOCK_SECOND);                  /* waits in the pool, with the shortest distance */
     assert_true(event_timer_pending(&server->retry));
@@ -95,7 +95,7 @@ void the_distance_of_connections_is_the_shorter_one(void **state)
     assert_int_equal(server->retry.due, now + usual.refused_retry);
     server->last_attempt_at = now - CLOCK_SECOND;
     upstream_server_connect(server, CLOCK_SECOND);
-    assert_non_null(server->connecting);
+    assert_true(upstream_server_is_dialing(server));
     forget_many(1);
 }
 
@@ -153,23 +153,23 @@ void a_question_that_lost_time_prefers_an_open_link(void **state)
     struct upstream_link open = {.server = &pool->server[1], .state = UPSTREAM_LINK_OPEN};
     struct upstream_link slow = {.server = &pool->server[0], .state = UPSTREAM_LINK_CONNECTING};
     struct upstream_ask question = {.pool = pool};
-    slow.started_at = event_now(loop);
+    pool->server[0].dial.begun_at = event_now(loop);
     list_append(&pool->server[1].open, &open.node);
-    pool->server[0].connecting = &slow;
+    list_append(&pool->server[0].connecting, &slow.node);
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]);
     question.retried = true;
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[1]);
     question.attempt[2] =
         (struct upstream_attempt){.server = &pool->server[1], .link = &open}; /* out there */
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]);
-    slow.started_at -= usual.attempt_timeout; /* stalled: the last resort */
+    pool->server[0].dial.begun_at -= usual.attempt_timeout; /* stalled: the last resort */
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[2]);
     question.tries[2] = 1;
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[2]);
     question.tries[2] = UPSTREAM_TRIES;
     assert_ptr_equal(upstream_choose(pool, &question), &pool->server[0]);
     assert_false(upstream_has_untried(pool, &question));
-    pool->server[0].connecting = NULL;
+    list_remove(&slow.node);
     list_remove(&open.node);
 }
 

@@ -192,7 +192,7 @@ void open_pool(struct upstream_options options)
     struct upstream_server_options list[SERVERS];
     for (size_t i = 0; i < SERVERS; i++) {
         list[i] = (struct upstream_server_options){
-            .label = labels[i], .transport = UPSTREAM_TCP, .address = servers[i].address, .page = i};
+            .label = labels[i], .transport = UPSTREAM_TCP, .addresses = {1, {servers[i].address}}, .page = i};
     }
     options.servers = list;
     struct upstream_surroundings around = {.loop = loop,
