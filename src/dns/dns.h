@@ -200,6 +200,10 @@ int dns_answer_read(struct span message, struct dns_answer *out);
  * NOERROR nor NXDOMAIN) with an empty question section and no records matches every question. */
 bool dns_answer_matches(const struct dns_answer *answer, struct span question);
 
+/* The data of the records that were asked for, at the end of a chain of aliases where there is one: as many
+ * as there are, but at most `most`. */
+size_t dns_answer_data(const struct dns_answer *answer, struct span *out, size_t most);
+
 /* How one client sees an answer. */
 struct dns_view {
     uint16_t id;

@@ -5,96 +5,20 @@
 #include "dns/wire.h"
 
 enum {
-    SPARE_STEPS = 256, /* for an answer section whose aliases are not in order */
     SOA_MINIMUM_SIZE = 4,
     SUBNET_SCOPE_AT = 3,
     CLASS_NONE = 254,
     CLASS_ANY = 255,
 };
 
-/* One pass over the records of an answer without its OPT record. */
-struct pass {
-    const struct dns_answer *answer;
-    size_t at;
-    int section;
-    unsigned left;
-};
-
-static struct pass pass_of(const struct dns_answer *answer)
-{
-    return (struct pass){.answer = answer, .at = answer->records, .left = answer->count[0]};
-}
-
-static bool next_record(struct pass *pass, struct dns_record *record)
-{
-    const struct dns_answer *answer = pass->answer;
-    while (pass->left == 0) {
-        if (pass->section == DNS_SECTION_ADDITIONAL) {
-            return false;
-        }
-        pass->left = answer->count[++pass->section];
-    }
-    pass->left--;
-    if (pass->at == answer->option_record) {
-        pass->at += answer->option_record_size;
-    }
-    *record = dns_record_at(answer->message.data, pass->at);
-    pass->at += record->size;
-    return true;
-}
-
-struct question {
-    size_t name; /* an offset; at the end of the search the name that the aliases lead to */
-    uint16_t type, class;
-};
-
-static struct question question_of(const struct dns_answer *answer)
-{
-    const uint8_t *behind = answer->question.data + answer->question.size;
-    return (struct question){
-        .name = DNS_HEADER_SIZE,
-        .type = bytes_get_u16(behind - 4),
-        .class = bytes_get_u16(behind - 2),
-    };
-}
-
-static bool is_for_data(const struct question *question)
+static bool is_for_data(const struct dns_asked *question)
 {
     return dns_type_is_data(question->type) && question->class != CLASS_NONE && question->class != CLASS_ANY;
 }
 
-/* Whether the answer section has what was asked, at the end of a chain of aliases where there is one. Servers
- * mostly write a chain from its beginning, and then its end is found in one round; more are taken only as far
- * as the work stays linear. */
-static bool find_asked(const struct dns_answer *answer, struct question *question)
-{
-    const uint8_t *message = answer->message.data;
-    unsigned steps = (unsigned)answer->count[DNS_SECTION_ANSWER] + SPARE_STEPS;
-    for (bool is_further = true; is_further;) {
-        is_further = false;
-        struct pass pass = pass_of(answer);
-        struct dns_record record;
-        while (steps > 0 && next_record(&pass, &record) && pass.section == DNS_SECTION_ANSWER) {
-            steps--;
-            if (record.class != question->class ||
-                !dns_names_are_same(message, record.start, question->name)) {
-                continue;
-            }
-            if (record.type == question->type || question->type == DNS_TYPE_ANY) {
-                return true;
-            }
-            if (record.type == DNS_TYPE_CNAME) {
-                question->name = (size_t)(record.data.data - message);
-                is_further = true;
-            }
-        }
-    }
-    return false;
-}
-
 /* The SOA of a zone that the name is in. */
-static bool is_denial(const struct pass *pass, const struct dns_record *record,
-                      const struct question *question)
+static bool is_denial(const struct dns_pass *pass, const struct dns_record *record,
+                      const struct dns_asked *question)
 {
     return pass->section == DNS_SECTION_AUTHORITY && record->type == DNS_TYPE_SOA &&
            record->class == question->class &&
@@ -109,13 +33,14 @@ uint32_t dns_soa_negative_ttl(const struct dns_record *soa)
 }
 
 /* The lowest TTL of all records; 0 for a negative answer that no SOA vouches for. */
-static uint32_t lowest_ttl(const struct dns_answer *answer, const struct question *question, bool is_negative)
+static uint32_t lowest_ttl(const struct dns_answer *answer, const struct dns_asked *question,
+                           bool is_negative)
 {
     uint32_t lowest = UINT32_MAX;
     bool is_denied = false;
-    struct pass pass = pass_of(answer);
+    struct dns_pass pass = dns_pass_of(answer);
     struct dns_record record;
-    while (next_record(&pass, &record)) {
+    while (dns_pass_next(&pass, &record)) {
         uint32_t ttl = dns_ttl(record.ttl);
         if (is_negative && is_denial(&pass, &record, question)) {
             is_denied = true;
@@ -136,7 +61,7 @@ struct dns_lifetime dns_answer_lifetime(const struct dns_answer *answer)
 {
     struct dns_lifetime none = {.kind = DNS_LIFETIME_NONE};
     bool is_denial = answer->rcode == DNS_RCODE_NXDOMAIN, has_question = answer->question.size > 0;
-    struct question question = has_question ? question_of(answer) : (struct question){0};
+    struct dns_asked question = has_question ? dns_asked_of(answer) : (struct dns_asked){0};
     if (!is_for_all(answer) || !is_for_data(&question)) {
         return none;
     }
@@ -146,7 +71,7 @@ struct dns_lifetime dns_answer_lifetime(const struct dns_answer *answer)
     if (!has_question || (answer->rcode != DNS_RCODE_NOERROR && !is_denial)) {
         return none;
     }
-    bool is_negative = !find_asked(answer, &question) || is_denial;
+    bool is_negative = !dns_find_asked(answer, &question) || is_denial;
     uint32_t seconds = lowest_ttl(answer, &question, is_negative);
     if (seconds == 0) {
         return none;

@@ -168,6 +168,30 @@ static inline uint32_t dns_ttl(uint32_t field)
 /* What an SOA that denies something leaves of its TTL (RFC 2308, section 5). */
 uint32_t dns_soa_negative_ttl(const struct dns_record *soa);
 
+/* ---- what was asked for (asked.c) ---- */
+
+/* One pass over the records of an answer without its OPT record. */
+struct dns_pass {
+    const struct dns_answer *answer;
+    size_t at;
+    int section;
+    unsigned left;
+};
+
+struct dns_pass dns_pass_of(const struct dns_answer *answer);
+bool dns_pass_next(struct dns_pass *pass, struct dns_record *record);
+
+struct dns_asked {
+    size_t name; /* an offset; at the end of the search the name that the aliases lead to */
+    uint16_t type, class;
+};
+
+/* Of an answer that has a question. */
+struct dns_asked dns_asked_of(const struct dns_answer *answer);
+
+/* Whether the answer section has what was asked, at the end of a chain of aliases where there is one. */
+bool dns_find_asked(const struct dns_answer *answer, struct dns_asked *question);
+
 /* ---- what a client sees in every message (view.c) ---- */
 
 /* Header and question. `flags`, with the response code in them, come on top of what the view says; the OPT

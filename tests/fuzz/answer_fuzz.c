@@ -99,6 +99,17 @@ static void check_signed(const struct dns_answer *answer, const struct dns_view 
     }
 }
 
+static void check_data(const struct dns_answer *answer)
+{
+    struct span data[4];
+    size_t count = dns_answer_data(answer, data, sizeof data / sizeof data[0]);
+    must(count <= answer->count[0]);
+    for (size_t i = 0; i < count; i++) {
+        must(data[i].data > answer->message.data && data[i].size < answer->message.size);
+        must(data[i].data + data[i].size <= answer->message.data + answer->message.size);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct dns_answer answer;
@@ -106,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         dns_answer_read(span_of(data + CLIENT_SIZE, size - CLIENT_SIZE), &answer) < 0) {
         return 0;
     }
+    check_data(&answer);
     uint8_t question[DNS_QUESTION_MAX];
     struct dns_view view = client_view(data, &answer, question);
     if (!dns_answer_matches(&answer, view.question)) {

@@ -75,8 +75,9 @@ unsigned assert_same_records(struct span whole, struct span part);
 
 /* The tests of the other files of this program. */
 extern const struct CMUnitTest query_tests[], answer_tests[], match_tests[], write_tests[], error_tests[],
-    ttl_tests[], stored_tests[], equal_tests[], key_tests[];
+    ttl_tests[], asked_tests[], stored_tests[], equal_tests[], key_tests[];
 extern const size_t query_tests_count, answer_tests_count, match_tests_count, write_tests_count,
-    error_tests_count, ttl_tests_count, stored_tests_count, equal_tests_count, key_tests_count;
+    error_tests_count, ttl_tests_count, asked_tests_count, stored_tests_count, equal_tests_count,
+    key_tests_count;
 
 #endif

@@ -290,6 +290,7 @@ int main(void)
         {write_tests, write_tests_count},
         {error_tests, error_tests_count},
         {ttl_tests, ttl_tests_count},
+        {asked_tests, asked_tests_count},
         {stored_tests, stored_tests_count},
         {equal_tests, equal_tests_count},
         {key_tests, key_tests_count},
