@@ -40,28 +40,94 @@ static const struct address *address_of(const struct world *world, const char *n
     play_fails("there is no place \"%s\"", name);
 }
 
-static void set(struct world *world, unsigned group, size_t server, const struct address_list *addresses)
+/* The group and the index of a server. */
+static struct named find_server(const struct world *world, const char *name)
 {
-    world->group[group].server[server].addresses = *addresses;
-    if (world->started) {
-        upstream_pool_set_addresses(world->pools[group], server, addresses);
-    }
-}
-
-void places_of_server(struct world *world, struct words *words)
-{
-    const char *name = words_next(words);
-    struct address_list addresses = {0};
-    while (!words_done(words)) {
-        address_list_add(&addresses, address_of(world, words_next(words)));
-    }
     for (unsigned group = 0; group < world->group_count; group++) {
         for (size_t i = 0; i < world->group[group].count; i++) {
             if (strcmp(world->group[group].server[i].label, name) == 0) {
-                set(world, group, i, &addresses);
-                return;
+                return (struct named){.group = group, .server = i};
             }
         }
     }
     play_fails("there is no server \"%s\"", name);
+}
+
+void places_of_server(struct world *world, struct words *words)
+{
+    struct named found = find_server(world, words_next(words));
+    struct address_list addresses = {0};
+    while (!words_done(words)) {
+        address_list_add(&addresses, address_of(world, words_next(words)));
+    }
+    world->group[found.group].server[found.server].addresses = addresses;
+    if (world->started) {
+        upstream_pool_set_addresses(world->pools[found.group], found.server, &addresses);
+    }
+}
+
+void places_of_bootstrap(struct world *world, struct words *words)
+{
+    world_add_servers(world, &world->asked, words);
+}
+
+void places_named(struct world *world, struct words *words)
+{
+    struct named named = find_server(world, words_next(words));
+    snprintf(named.host, sizeof named.host, "%s", words_next(words));
+    words_end(words);
+    world->group[named.group].server[named.server].addresses.count = 0;
+    world->named[world->named_count++] = named;
+}
+
+/* The address that no place has is where clients ask. */
+static bool is_own(void *owner, const struct address *address)
+{
+    (void)owner;
+    return address->family == AF_INET && address->bytes[0] == 127 && address->bytes[2] == 0;
+}
+
+static void on_found(void *owner, size_t name, const struct address_list *addresses)
+{
+    struct world *world = owner;
+    if (name >= world->named_count || addresses->count == 0) {
+        play_fails("addresses of nobody");
+    }
+}
+
+void places_open(struct world *world, const struct upstream_surroundings *around)
+{
+    if (world->named_count == 0) {
+        return;
+    }
+    struct bootstrap_options options = {
+        .upstream = world->upstream,
+        .name_count = world->named_count,
+        .padding_block = world->query.padding_block,
+        .is_own = is_own,
+        .found = on_found,
+        .owner = world,
+    };
+    options.upstream.servers = world->asked.server;
+    options.upstream.server_count = world->asked.count;
+    world_must(bootstrap_open(&options, around, &world->bootstrap));
+    for (size_t i = 0; i < world->named_count; i++) {
+        const struct named *named = &world->named[i];
+        world->group[named->group].server[named->server].lookup = bootstrap_lookup(world->bootstrap, i);
+    }
+}
+
+void places_begin(struct world *world)
+{
+    for (size_t i = 0; i < world->named_count; i++) {
+        const struct named *named = &world->named[i];
+        struct bootstrap_target target = {
+            .host = named->host,
+            .port = 853,
+            .pool = world->pools[named->group],
+            .server = named->server,
+            .known = world->group[named->group].server[named->server].addresses,
+        };
+        bootstrap_begin(world->bootstrap, i, &target);
+    }
 }

@@ -21,6 +21,9 @@ static void other_sentence(struct world *world, struct words *words)
         for (size_t i = 0; i < world->group_count; i++) {
             upstream_pool_network_changed(world->pools[i]);
         }
+        if (world->bootstrap != NULL) {
+            bootstrap_network_changed(world->bootstrap);
+        }
         world_advance(world, 0);
     } else if (words_take(words, "the wall clock says")) {
         world_set_wall(words_number(words) * CLOCK_SECOND);
@@ -57,10 +60,18 @@ static bool run_preparation(struct world *world, struct words *words)
     static const struct {
         const char *word;
         void (*run)(struct world *, struct words *);
-    } sentences[] = {{"option", world_option},       {"servers", default_group}, {"group", further_group},
-                     {"route", world_route},         {"door", world_door},       {"policy", world_policy},
-                     {"weight", world_weight},       {"hedge", world_hedge},     {"places", places_add},
-                     {"addresses", places_of_server}};
+    } sentences[] = {{"option", world_option},
+                     {"servers", default_group},
+                     {"group", further_group},
+                     {"route", world_route},
+                     {"door", world_door},
+                     {"policy", world_policy},
+                     {"weight", world_weight},
+                     {"hedge", world_hedge},
+                     {"places", places_add},
+                     {"addresses", places_of_server},
+                     {"bootstrap", places_of_bootstrap},
+                     {"named", places_named}};
     for (size_t i = 0; i < sizeof sentences / sizeof sentences[0]; i++) {
         if (words_take(words, sentences[i].word)) {
             sentences[i].run(world, words);

@@ -81,6 +81,7 @@ static bool duration_option(struct world *world, const char *key, struct words *
         uint64_t *value;
     } options[] = {{"upstream.attempt_timeout", &world->upstream.attempt_timeout},
                    {"upstream.max_age", &world->upstream.max_age},
+                   {"upstream.warm", &world->upstream.warm},
                    {"upstream.connect_timeout", &world->upstream.connect_timeout},
                    {"upstream.handshake_timeout", &world->upstream.handshake_timeout},
                    {"upstream.refused_retry", &world->upstream.refused_retry},
@@ -262,10 +263,8 @@ static void add_server(struct world *world, struct group *group, enum upstream_t
                                          .weight = 1};
 }
 
-void world_servers(struct world *world, const char *name, struct words *words)
+void world_add_servers(struct world *world, struct group *group, struct words *words)
 {
-    struct group *group = &world->group[world->group_count++];
-    snprintf(group->name, sizeof group->name, "%s", name);
     enum upstream_transport transport = UPSTREAM_TLS;
     while (!words_done(words)) {
         if (words_take(words, "udp")) {
@@ -276,6 +275,13 @@ void world_servers(struct world *world, const char *name, struct words *words)
             add_server(world, group, transport, words_next(words));
         }
     }
+}
+
+void world_servers(struct world *world, const char *name, struct words *words)
+{
+    struct group *group = &world->group[world->group_count++];
+    snprintf(group->name, sizeof group->name, "%s", name);
+    world_add_servers(world, group, words);
 }
 
 static unsigned group_number(const struct world *world, const char *name)
@@ -339,7 +345,7 @@ void world_hedge(struct world *world, struct words *words)
 
 /* ---- the start ---- */
 
-static void must(int error)
+void world_must(int error)
 {
     if (error != 0) {
         play_fails("the program does not start: %s", error_text(error));
@@ -350,19 +356,19 @@ static void open_ground(struct world *world)
 {
     random_init_repeatable(&world->random, 1);
     log_init(&world->log, LOG_DEBUG, calloc(1, LOG_RING_SIZE), LOG_RING_SIZE);
-    must(event_loop_open(&world->loop));
-    must(stream_shop_open(&world->shop, world->loop, BLOCKS));
-    must(metrics_open(1, &world->metrics, &world->metrics_descriptor));
+    world_must(event_loop_open(&world->loop));
+    world_must(stream_shop_open(&world->shop, world->loop, BLOCKS));
+    world_must(metrics_open(1, &world->metrics, &world->metrics_descriptor));
     for (size_t i = 0; i < fake.server_count; i++) {
         metrics_label_upstream(world->metrics, i, world->server[i].name);
     }
     if (world->allow_count == 0) {
-        must(address_prefix_parse(span_text("10.0.0.0/8"), &world->allow[world->allow_count++]));
+        world_must(address_prefix_parse(span_text("10.0.0.0/8"), &world->allow[world->allow_count++]));
     }
-    must(
+    world_must(
         guard_access_build(world->allow, world->allow_count, world->deny, world->deny_count, &world->access));
-    must(guard_connections_open((struct hash_key){0}, world->connections, world->connections_per_client,
-                                &world->guard));
+    world_must(guard_connections_open((struct hash_key){0}, world->connections, world->connections_per_client,
+                                      &world->guard));
 }
 
 static void open_pools(struct world *world)
@@ -375,20 +381,22 @@ static void open_pools(struct world *world)
         .metrics = &world->metrics->worker[0],
         .wall = wall,
     };
+    places_open(world, &around);
     for (size_t i = 0; i < world->group_count; i++) {
         world->upstream.servers = world->group[i].server;
         world->upstream.server_count = world->group[i].count;
         world->upstream.policy = world->group[i].policy;
         world->upstream.hedge = world->group[i].hedge;
-        must(upstream_pool_open(&world->upstream, &around, &world->pools[i]));
+        world_must(upstream_pool_open(&world->upstream, &around, &world->pools[i]));
     }
+    places_begin(world);
 }
 
 static void open_cache(struct world *world)
 {
     clock_of_play = world->loop;
     if (world->cache_size > 0) {
-        must(cache_open(world->cache_size, (struct hash_key){{1, 2}}, 1, &world->cache));
+        world_must(cache_open(world->cache_size, (struct hash_key){{1, 2}}, 1, &world->cache));
     }
     world->query.lifetimes = (struct query_lifetimes){.least = world->lifetime_least,
                                                       .most = world->lifetime_most,
@@ -400,7 +408,7 @@ static void open_cache(struct world *world)
 static void open_names(struct world *world)
 {
     if (world->has_names) {
-        must(local_build(plan_of(world), &world->local));
+        world_must(local_build(plan_of(world), &world->local));
         local_plan_close(world->plan);
     }
 }
@@ -420,7 +428,7 @@ static void open_hall(struct world *world)
         .metrics = &world->metrics->worker[0],
         .wall = wall,
     };
-    must(query_hall_open(&world->query, &around, &world->hall));
+    world_must(query_hall_open(&world->query, &around, &world->hall));
 }
 
 static void open_doors(struct world *world)
@@ -434,9 +442,9 @@ static void open_doors(struct world *world)
         .metrics = &world->metrics->worker[0],
         .wall = wall,
     };
-    must(listen_hall_open(&world->listen, &around, &world->doors));
-    must(listen_udp_open(world->doors, FAKE_UDP, world->udp_group));
-    must(listen_tcp_open(world->doors, FAKE_TCP, world->tcp_group));
+    world_must(listen_hall_open(&world->listen, &around, &world->doors));
+    world_must(listen_udp_open(world->doors, FAKE_UDP, world->udp_group));
+    world_must(listen_tcp_open(world->doors, FAKE_TCP, world->tcp_group));
 }
 
 void world_start(struct world *world)
@@ -611,6 +619,9 @@ void world_end(struct world *world)
     end_people(world);
     listen_hall_close(world->doors);
     query_hall_close(world->hall);
+    if (world->bootstrap != NULL) {
+        bootstrap_close(world->bootstrap);
+    }
     for (size_t i = 0; i < world->group_count; i++) {
         upstream_pool_close(world->pools[i]);
     }

@@ -19,6 +19,7 @@
 
 #include "listen/listen.h"
 
+#include "bootstrap/bootstrap.h"
 #include "fake/fake.h"
 #include "local/local.h"
 #include "message.h"
@@ -60,6 +61,13 @@ struct group {
     bool hedge;
 };
 
+/* A server that is known by name. */
+struct named {
+    char host[64];
+    unsigned group;
+    size_t server;
+};
+
 struct world {
     /* Set before the start. */
     struct upstream_options upstream;
@@ -81,6 +89,9 @@ struct world {
     struct group group[FAKE_SERVERS_MAX];
     size_t group_count;
     unsigned udp_group, tcp_group;
+    struct group asked; /* for the addresses of those that are known by name */
+    struct named named[FAKE_SERVERS_MAX];
+    size_t named_count;
     size_t client_count;
     struct client client[CLIENTS_MAX];
     uint16_t last_id;
@@ -97,6 +108,7 @@ struct world {
     struct guard_access *access;
     struct guard_connections *guard;
     struct upstream_pool *pools[FAKE_SERVERS_MAX];
+    struct bootstrap *bootstrap; /* NULL: no server is known by name */
     struct query_hall *hall;
     struct listen_hall *doors;
 
@@ -116,6 +128,12 @@ void world_door(struct world *world, struct words *words);
 void world_policy(struct world *world, struct words *words);
 void world_weight(struct world *world, struct words *words);
 void world_hedge(struct world *world, struct words *words);
+
+/* Servers of a line, with the words of clear text among them. */
+void world_add_servers(struct world *world, struct group *group, struct words *words);
+
+/* The play ends where the start fails. */
+void world_must(int error);
 
 /* Starts the program; nothing is done when it runs already. */
 void world_start(struct world *world);
@@ -140,6 +158,14 @@ void places_add(struct world *world, struct words *words);
 
 /* At which places a server is: at its own, unless this says otherwise. Once the program runs, it is told. */
 void places_of_server(struct world *world, struct words *words);
+
+/* Who is asked for addresses, and for which server's. */
+void places_of_bootstrap(struct world *world, struct words *words);
+void places_named(struct world *world, struct words *words);
+
+/* Before the pools are opened, and after. */
+void places_open(struct world *world, const struct upstream_surroundings *around);
+void places_begin(struct world *world);
 
 /* ---- client.c, server.c, check.c: the sentences of a play ---- */
 
