@@ -2,9 +2,9 @@
  * What the files of the monitor share.
  *
  * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c
- * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), keeper.c and
- * keeper_file.c (the cache's file), control.c (the control socket, both ends), supervise.c (the engine's
- * life), monitor.c (what was asked for).
+ * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), place.c
+ * (files that are kept), keeper.c and keeper_file.c (the cache's file), control.c (the control socket, both
+ * ends), supervise.c (the engine's life), monitor.c (what was asked for).
  */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
@@ -171,8 +171,6 @@ int names_build(const struct config *config, struct config_report *report, struc
 int sockets_open(struct boot *boot);
 void sockets_close(struct boot *boot);
 
-/* ---- keeper_file.c ---- */
-
 /* What a child of the keeper does, with what, and what came of it. */
 enum keeper_task { KEEPER_READ, KEEPER_WRITE };
 
@@ -188,6 +186,39 @@ struct keeper_outcome {
     int error;             /* with KEEP_FAULT_NONE and KEEP_FAULT_SYSTEM */
     struct keep_count count;
 };
+
+/* ---- place.c ---- */
+
+/* A directory, the name of a file that is kept in it, and that of the next one. */
+enum { PLACE_NAME_SIZE = 256 };
+
+struct place {
+    int directory;
+    const char *name;
+    char new[PLACE_NAME_SIZE];
+};
+
+/* The path is absolute. ERROR_RANGE where a name is too long, ERROR_NOT_FOUND, ... */
+int place_open(const char *path, struct place *out);
+void place_close(struct place *place);
+
+/* What lies there, opened, with the fault of others having rights to it or none; -1 with the outcome saying
+ * why. */
+int place_open_old(const struct place *place, struct keeper_outcome *outcome);
+
+/* Whether a new file may take the place of what lies there, if anything does: what begins like one of ours.
+ */
+bool place_is_free(const struct place *place, bool (*is_ours)(struct span begin),
+                   struct keeper_outcome *outcome);
+
+/* The next file, empty, for whoever is its owner alone; what an earlier one left behind goes first. A
+ * descriptor, or an error. */
+int place_open_new(const struct place *place);
+
+/* Brings it to the disk and lets it take the old one's place. */
+int place_put(const struct place *place, int descriptor);
+
+/* ---- keeper_file.c ---- */
 
 /* Each in a process of its own: it may block. A new file takes the old one's place when all of it is on the
  * disk, and never that of a file that is not ours. */
