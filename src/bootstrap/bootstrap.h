@@ -21,8 +21,8 @@ struct bootstrap_options {
     struct upstream_options upstream; /* its servers, 1 to BOOTSTRAP_SERVERS_MAX, are all asked at once */
     size_t name_count;                /* 1 to BOOTSTRAP_NAMES_MAX */
     size_t padding_block;             /* of questions that are encrypted; 0: no padding */
-    /* Whether nothing may be connected to there, because it is this program itself. */
-    bool (*is_own)(void *owner, const struct address *address);
+    /* Whether the server with this name may not be asked there, because it is this program itself. */
+    bool (*is_own)(void *owner, size_t name, const struct address *address);
     /* The addresses of a name are others than before. */
     void (*found)(void *owner, size_t name, const struct address_list *addresses);
     void *owner;

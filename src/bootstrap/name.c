@@ -145,7 +145,7 @@ static struct address_list read_addresses(const struct bootstrap_question *quest
             continue;
         }
         memcpy(address.bytes, data[i].data, data[i].size);
-        if (options->is_own(options->owner, &address)) {
+        if (options->is_own(options->owner, question->name->number, &address)) {
             *has_own = true;
         } else if (!address_is_any(&address) && !address_is_multicast(&address)) {
             address_list_add(&list, &address);

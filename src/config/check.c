@@ -16,7 +16,7 @@
 
 enum {
     CA_SIZE_MAX = 16 * 1024 * 1024,
-    FILE_NAME_MOST = 244, /* of the cache's file: the new one has a longer name beside it */
+    FILE_NAME_MOST = 244, /* of a file that is kept: the new one has a longer name beside it */
 };
 
 static void complain(struct config_work *work, const char *path, const char *value, const char *reason)
@@ -128,23 +128,23 @@ static void check_control(struct config_work *work, const char *path)
 }
 
 /* At a start, a file that is of no use is done without, and the log says so. */
-static void check_cache_file(struct config_work *work, const char *path, bool look_at_file)
+static void check_kept_file(struct config_work *work, const char *option, const char *path, bool look_at_file)
 {
     struct stat status;
     if (path[0] == '\0') {
         return;
     }
     if (strlen(strrchr(path, '/') + 1) > FILE_NAME_MOST) {
-        complain(work, "cache.file", path, "the name of the file is longer than 244 bytes");
+        complain(work, option, path, "the name of the file is longer than 244 bytes");
     }
-    check_directory_of(work, "cache.file", path);
+    check_directory_of(work, option, path);
     if (!look_at_file || lstat(path, &status) != 0) {
         return;
     }
     if (!S_ISREG(status.st_mode)) {
-        complain(work, "cache.file", path, "is not a file, or a symbolic link to one; name the file itself");
+        complain(work, option, path, "is not a file, or a symbolic link to one; name the file itself");
     } else if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        complain(work, "cache.file", path, "others than its owner may read or write it; it needs mode 0600");
+        complain(work, option, path, "others than its owner may read or write it; it needs mode 0600");
     }
 }
 
@@ -165,7 +165,8 @@ int config_check(const struct config *config, struct config_report *report, bool
     }
     check_log(&work, config->log.target);
     check_control(&work, config->control.socket);
-    check_cache_file(&work, config->cache.file, is_thorough);
+    check_kept_file(&work, "cache.file", config->cache.file, is_thorough);
+    check_kept_file(&work, "upstream.addresses_file", config->addresses_file, is_thorough);
     check_user(&work, config->user);
     config_arena_free(&arena);
     return work.complaints == 0 ? 0 : ERROR_INVALID;

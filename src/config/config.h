@@ -29,6 +29,7 @@ enum {
     CONFIG_GROUPS_MAX = CONFIG_UPSTREAMS_MAX,
     CONFIG_WEIGHT_MAX = 100,
     CONFIG_HOST_NAME_MAX = 253,
+    CONFIG_BOOTSTRAP_MAX = 8,
 };
 
 enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL };
@@ -47,9 +48,10 @@ enum config_transport { CONFIG_TLS, CONFIG_TCP, CONFIG_UDP };
  * clear text has neither. */
 struct config_upstream {
     enum config_transport transport;
-    struct address address;
-    char *url;   /* "tls://1.1.1.1:853#cloudflare-dns.com" */
-    char *label; /* the URL; with "GROUP/" before it where that is not the default group */
+    struct address address; /* of no family, and with the port, where the host is known by name */
+    char *host;             /* in lower case; NULL where there is an address */
+    char *url;              /* "tls://1.1.1.1:853#cloudflare-dns.com" */
+    char *label; /* the URL, behind "GROUP/" where that is not the default group, or "bootstrap:" */
     char *name;  /* NULL when none was given */
     uint8_t (*pins)[TLS_PIN_SIZE];
     size_t pin_count;
@@ -103,6 +105,8 @@ struct config {
     size_t listen_count;
     struct config_upstream *upstreams;
     size_t upstream_count;
+    struct config_upstream *bootstrap; /* who is asked for the addresses of hosts; in no group */
+    size_t bootstrap_count;
     struct config_group *groups;
     size_t group_count;          /* 1 at least */
     struct config_route *routes; /* without that of "." */
@@ -125,6 +129,7 @@ struct config {
         uint64_t attempt_timeout, connect_timeout, handshake_timeout, refused_retry, backoff_min, backoff_max;
         uint64_t handshakes_per_second, links, in_flight, max_age, warm;
     } upstream;
+    char *addresses_file; /* of hosts; "": none */
     struct {
         uint64_t size;                                            /* 0: no cache */
         uint64_t min_ttl, max_ttl, negative_max_ttl, failure_ttl; /* seconds */
@@ -208,8 +213,8 @@ __attribute__((format(printf, 4, 5))) void config_refuse(const struct config *co
                                                          const struct config_place *place, const char *format,
                                                          ...);
 
-/* Whether some upstream is believed by an authority's word, so that `tls.ca` is of use: one that is asked in
- * clear text is not, nor one whose pins are its whole identity. */
+/* Whether some upstream, or who is asked for its addresses, is believed by an authority's word, so that
+ * `tls.ca` is of use: one that is asked in clear text is not, nor one whose pins are its whole identity. */
 bool config_needs_authorities(const struct config *config);
 
 /* NULL, or why no certificate is looked for under this name. */
@@ -218,6 +223,10 @@ const char *config_host_name_refusal(const char *name);
 /* Whom a connection to the upstream must prove to be. Borrows from the snapshot. */
 struct tls_identity config_upstream_identity(const struct config *config,
                                              const struct config_upstream *upstream);
+
+/* Whether a question to this address would end at a listener of this program. */
+bool config_is_own(const struct config *config, enum config_transport transport,
+                   const struct address *address);
 
 /* Receives text in pieces. */
 struct config_sink {

@@ -60,11 +60,11 @@ static bool listens_to(const struct config_listen *listen, enum config_transport
     return listen->tcp || (listen->udp && transport == CONFIG_UDP);
 }
 
-/* Whether a question to the upstream would end at this listener. An IPv6 wildcard takes IPv6 only. */
-static bool reaches(const struct config_upstream *upstream, const struct config_listen *listen)
+/* Whether a question to the server would end at this listener. An IPv6 wildcard takes IPv6 only. */
+static bool reaches(enum config_transport transport, const struct address *server,
+                    const struct config_listen *listen)
 {
-    const struct address *server = &upstream->address;
-    if (!listens_to(listen, upstream->transport) || listen->address.port != server->port ||
+    if (!listens_to(listen, transport) || listen->address.port != server->port ||
         listen->address.family != server->family) {
         return false;
     }
@@ -72,19 +72,50 @@ static bool reaches(const struct config_upstream *upstream, const struct config_
            (address_is_any(&listen->address) && is_loopback(server));
 }
 
-static void check_loop(struct config_work *work, size_t index)
+static void check_loop(struct config_work *work, const struct config_upstream *upstream,
+                       const struct config_place *place)
 {
     const struct config *config = &work->snapshot->config;
-    const struct config_upstream *upstream = &config->upstreams[index];
     for (size_t i = 0; i < config->listen_count; i++) {
-        if (reaches(upstream, &config->listen[i])) {
+        if (reaches(upstream->transport, &upstream->address, &config->listen[i])) {
             char text[ADDRESS_TEXT_SIZE];
             address_format(&config->listen[i].address, true, text);
-            config_complain(work, &work->snapshot->upstream_places[index],
+            config_complain(work, place,
                             "%s is where this program listens itself (%s): queries would go round in a loop",
                             upstream->url, text);
             return;
         }
+    }
+}
+
+bool config_is_own(const struct config *config, enum config_transport transport,
+                   const struct address *address)
+{
+    for (size_t i = 0; i < config->listen_count; i++) {
+        if (reaches(transport, address, &config->listen[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Somebody has to know the address of a host. */
+static void check_bootstrap(struct config_work *work)
+{
+    const struct config *config = &work->snapshot->config;
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        const struct config_upstream *upstream = &config->upstreams[i];
+        if (upstream->host != NULL && config->bootstrap_count == 0) {
+            bool is_tls = upstream->transport == CONFIG_TLS;
+            config_complain(work, &work->snapshot->upstream_places[i],
+                            "%s is a host name, and nobody is named that is asked for its address: set "
+                            "bootstrap, for example to quad9, or give the address, as in %s%s",
+                            upstream->url, is_tls ? "tls://ADDRESS#" : "udp://ADDRESS",
+                            is_tls ? upstream->name : "");
+        }
+    }
+    for (size_t i = 0; i < config->bootstrap_count; i++) {
+        check_loop(work, &config->bootstrap[i], &work->snapshot->bootstrap_places[i]);
     }
 }
 
@@ -110,6 +141,9 @@ void config_cross_check(struct config_work *work)
     }
     config_groups_resolve(work);
     for (size_t i = 0; i < work->snapshot->config.upstream_count; i++) {
-        check_loop(work, i);
+        check_loop(work, &work->snapshot->config.upstreams[i], &work->snapshot->upstream_places[i]);
+    }
+    if (!is_bad(work, config_option_find("bootstrap"))) {
+        check_bootstrap(work);
     }
 }

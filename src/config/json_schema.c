@@ -119,6 +119,7 @@ static void put_type(struct config_sink *sink, const struct config_option *optio
     case CONFIG_FILES:
     case CONFIG_NAMES:
     case CONFIG_RECORDS:
+    case CONFIG_BOOTSTRAP:
         config_putf(sink, "\"type\": \"array\", \"maxItems\": %" PRIu64 ", \"items\": {\"type\": \"string\"}",
                     option->most);
         break;

@@ -183,8 +183,14 @@ static const char *without_clock_refusal(const struct config_upstream *server,
                : NULL;
 }
 
-/* Adds a server with what its entry says besides. The pool's key is transport, address, port and name, so
- * that they must be new in their group. */
+bool config_servers_are_same(const struct config_upstream *a, const struct config_upstream *b)
+{
+    return a->transport == b->transport && address_equal(&a->address, &b->address) &&
+           names_equal(a->host, b->host) && names_equal(a->name, b->name);
+}
+
+/* Adds a server with what its entry says besides. The pool's key is transport, address or host, port and
+ * name, so that they must be new in their group. */
 static void upstream_add(struct config_work *work, const struct config_node *node,
                          const struct config_upstream *server, const struct config_upstream *entry)
 {
@@ -196,8 +202,7 @@ static void upstream_add(struct config_work *work, const struct config_node *nod
     }
     for (size_t i = 0; i < config->upstream_count; i++) {
         const struct config_upstream *other = &config->upstreams[i];
-        if (server->transport == other->transport && address_equal(&server->address, &other->address) &&
-            names_equal(server->name, other->name) && strcmp(entry->group_name, other->group_name) == 0) {
+        if (config_servers_are_same(server, other) && strcmp(entry->group_name, other->group_name) == 0) {
             config_complain(work, &node->place, "%s stands here twice", server->url);
             return;
         }
@@ -240,11 +245,9 @@ static void upstream_text(struct config_work *work, const struct config_node *no
         preset_add(work, node, preset, entry);
         return;
     }
-    enum config_transport transport;
-    struct address address;
-    const char *name;
-    const char *refusal = config_url_parse(text, &transport, &address, &name);
-    if (refusal == NULL && transport != CONFIG_TLS && entry->pin_count > 0) {
+    struct config_url url;
+    const char *refusal = config_url_parse(text, &url);
+    if (refusal == NULL && url.transport != CONFIG_TLS && entry->pin_count > 0) {
         refusal = "in clear text there is no key that could be pinned: leave out the pins";
     }
     if (refusal != NULL) {
@@ -252,7 +255,7 @@ static void upstream_text(struct config_work *work, const struct config_node *no
         return;
     }
     struct config_upstream server;
-    if (!config_upstream_fill(work->arena, transport, &address, name, &server)) {
+    if (!config_url_fill(work->arena, &url, &server)) {
         config_complain_memory(work);
         return;
     }

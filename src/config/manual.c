@@ -116,12 +116,12 @@ static const char example[] =
 static const char *type_text(enum config_type type)
 {
     static const char *const texts[] = {
-        [CONFIG_DURATION] = "duration",  [CONFIG_SIZE] = "size",     [CONFIG_NUMBER] = "whole number",
-        [CONFIG_SWITCH] = "word",        [CONFIG_WORD] = "word",     [CONFIG_FILE] = "path of a file",
-        [CONFIG_PATH] = "absolute path", [CONFIG_USER] = "name",     [CONFIG_LISTENERS] = "list",
-        [CONFIG_UPSTREAMS] = "list",     [CONFIG_PREFIXES] = "list", [CONFIG_FILES] = "list of paths",
-        [CONFIG_NAMES] = "list",         [CONFIG_RECORDS] = "list",  [CONFIG_GROUPS] = "mapping",
-        [CONFIG_ROUTES] = "mapping",
+        [CONFIG_DURATION] = "duration",  [CONFIG_SIZE] = "size",      [CONFIG_NUMBER] = "whole number",
+        [CONFIG_SWITCH] = "word",        [CONFIG_WORD] = "word",      [CONFIG_FILE] = "path of a file",
+        [CONFIG_PATH] = "absolute path", [CONFIG_USER] = "name",      [CONFIG_LISTENERS] = "list",
+        [CONFIG_UPSTREAMS] = "list",     [CONFIG_PREFIXES] = "list",  [CONFIG_FILES] = "list of paths",
+        [CONFIG_NAMES] = "list",         [CONFIG_RECORDS] = "list",   [CONFIG_GROUPS] = "mapping",
+        [CONFIG_ROUTES] = "mapping",     [CONFIG_BOOTSTRAP] = "list",
     };
     return texts[type];
 }
@@ -165,6 +165,7 @@ static void allowed_text(const struct config_option *option, char out[ALLOWED_SI
     case CONFIG_RECORDS:
     case CONFIG_GROUPS:
     case CONFIG_ROUTES:
+    case CONFIG_BOOTSTRAP:
         snprintf(out, ALLOWED_SIZE, "at most %u entries", (unsigned)option->most);
         break;
     default:

@@ -65,11 +65,9 @@ static void put_listeners(const struct config *config, struct config_sink *sink)
 
 /* The preset whose servers begin at this upstream. Nothing else brings optional servers, and a preset's
  * servers stand together, the optional ones last. */
-static const struct config_preset *preset_at(const struct config *config, size_t index)
+static const struct config_preset *preset_at(const struct config_upstream *upstreams, size_t count)
 {
-    const struct config_upstream *upstreams = &config->upstreams[index];
-    bool begins = config->upstream_count - index >= CONFIG_PRESET_SERVERS &&
-                  upstreams[CONFIG_PRESET_SERVERS / 2].optional;
+    bool begins = count >= CONFIG_PRESET_SERVERS && upstreams[CONFIG_PRESET_SERVERS / 2].optional;
     return begins ? config_preset_of(&upstreams[0].address) : NULL;
 }
 
@@ -93,7 +91,7 @@ static void put_upstreams(const struct config *config, struct config_sink *sink)
 {
     for (size_t i = 0; i < config->upstream_count;) {
         const struct config_upstream *upstream = &config->upstreams[i];
-        const struct config_preset *preset = preset_at(config, i);
+        const struct config_preset *preset = preset_at(upstream, config->upstream_count - i);
         const char *url = preset != NULL ? preset->word : upstream->url;
         if (is_bare(upstream)) {
             config_putf(sink, "  - \"%s\"\n", url);
@@ -105,6 +103,18 @@ static void put_upstreams(const struct config *config, struct config_sink *sink)
         }
         i += preset != NULL ? CONFIG_PRESET_SERVERS : 1;
     }
+}
+
+static void put_bootstrap(const struct config *config, struct config_sink *sink)
+{
+    config_put(sink, " [");
+    for (size_t i = 0; i < config->bootstrap_count;) {
+        const struct config_upstream *server = &config->bootstrap[i];
+        const struct config_preset *preset = preset_at(server, config->bootstrap_count - i);
+        config_putf(sink, "%s\"%s\"", i == 0 ? "" : ", ", preset != NULL ? preset->word : server->url);
+        i += preset != NULL ? CONFIG_PRESET_SERVERS : 1;
+    }
+    config_put(sink, "]\n");
 }
 
 static void put_groups(const struct config *config, struct config_sink *sink)
@@ -185,6 +195,9 @@ static void put_value(const struct config_option *option, const struct config *c
     case CONFIG_UPSTREAMS:
         config_put(sink, "\n");
         put_upstreams(config, sink);
+        break;
+    case CONFIG_BOOTSTRAP:
+        put_bootstrap(config, sink);
         break;
     case CONFIG_GROUPS:
         put_groups(config, sink);

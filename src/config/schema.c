@@ -24,8 +24,8 @@ static const struct config_option options[] = {
      .description =
          "The servers that are asked. An entry is `tls://ADDRESS[:PORT][#NAME]` (DNS over TLS), a preset of "
          "such (`cloudflare`, `google`, `quad9`, `adguard`), `udp://ADDRESS[:PORT]` or "
-         "`tcp://ADDRESS[:PORT]` "
-         "for a server that is asked in clear text, or a mapping with the `url` and a list "
+         "`tcp://ADDRESS[:PORT]` for a server that is asked in clear text, or a mapping with the `url` and a "
+         "list "
          "`pins` of public key pins (`sha256/` and Base64). The server's certificate must bear the name; "
          "without a name, the address; with pins a pinned key must appear as well, and pins without a "
          "name are the whole identity. A mapping may also name the `group` that the server is in, `default` "
@@ -35,10 +35,24 @@ static const struct config_option options[] = {
          "before it where that is not `default`. The servers of a group are all encrypted or all in clear "
          "text, so that "
          "nothing that is meant for an encrypted one ever goes out readable. `udp://` asks over TCP what "
-         "does not fit a datagram. With `without_clock: true`, a server with pins and a name is believed by "
+         "does not fit a datagram. Instead of an address a URL may have a host name, which is also the "
+         "`NAME` where none is given; `bootstrap` is asked for its addresses. With `without_clock: true`, a "
+         "server with pins and a name is believed by "
          "its pins, its name and its chain, without a look at the dates, as long as this machine's clock is "
          "before the program's own date, and so cannot be right: it may be the one that the time servers' "
          "names come from."},
+    {.path = "bootstrap",
+     FIELD(bootstrap, BOOTSTRAP),
+     .default_text = "",
+     .most = CONFIG_BOOTSTRAP_MAX,
+     .description =
+         "Who is asked for the addresses of `upstreams` that are named by host: "
+         "`tls://ADDRESS[:PORT][#NAME]`, a preset, or `udp://ADDRESS[:PORT]` and `tcp://ADDRESS[:PORT]` in "
+         "clear text. All of them are asked at once, and the first good answer counts. What was found is "
+         "looked up again in time, and kept while nobody can say better. They learn these names, and nothing "
+         "else: no query of a client goes to them. An address that is wrong or forged is of no use to "
+         "anybody where the server is asked over TLS and has to prove its name; where it is asked in clear "
+         "text, it is believed."},
     {.path = "groups",
      FIELD(groups, GROUPS),
      .default_text = "",
@@ -246,6 +260,18 @@ static const struct config_option options[] = {
      .least = 1,
      .most = 4096,
      .description = "Most queries that wait for their answers on one connection to a server."},
+    {.path = "upstream.addresses_file",
+     FIELD(addresses_file, PATH),
+     .default_text = "",
+     .words = {""},
+     .most = CONFIG_TEXT_MAX,
+     .description =
+         "The absolute path of a file that keeps the addresses of `upstreams` that are named by host, so "
+         "that "
+         "a start does not depend on `bootstrap`: they are used at once, however old, and looked up beside. "
+         "An "
+         "empty text: none. It belongs to whoever starts the program, with mode 0600; the directory must "
+         "exist, and the name in it has at most 244 bytes."},
 };
 
 enum { OPTION_COUNT = sizeof options / sizeof options[0] };

@@ -48,6 +48,7 @@ enum config_type {
     CONFIG_RECORDS, /* struct config_texts, records as in a zone file */
     CONFIG_GROUPS,  /* a mapping, or a list of NAME=VALUE */
     CONFIG_ROUTES,  /* the same */
+    CONFIG_BOOTSTRAP,
 };
 
 struct config_option {
@@ -126,6 +127,7 @@ struct config_snapshot {
     const char *file; /* path of the configuration file */
     struct config_place places[CONFIG_OPTIONS_MAX];
     struct config_place upstream_places[CONFIG_UPSTREAMS_MAX];
+    struct config_place bootstrap_places[CONFIG_BOOTSTRAP_MAX];
     struct config_place listen_places[CONFIG_LISTEN_MAX];
     struct config_place *route_places;
     struct config_group_setting settings[CONFIG_GROUPS_MAX];
@@ -217,6 +219,13 @@ void config_upstreams_set(struct config_work *work, const struct config_option *
 void config_prefixes_set(struct config_work *work, const struct config_option *option,
                          const struct config_node *list);
 
+/* The same address or host, port and name. */
+bool config_servers_are_same(const struct config_upstream *a, const struct config_upstream *b);
+
+/* The servers that are asked for addresses (bootstrap.c). */
+void config_bootstrap_set(struct config_work *work, const struct config_option *option,
+                          const struct config_node *list);
+
 /* The lists of texts (texts.c): each entry is judged by the type of the list. */
 void config_texts_set(struct config_work *work, const struct config_option *option,
                       const struct config_node *list);
@@ -273,13 +282,23 @@ struct address config_preset_server(const struct config_preset *preset, size_t i
 /* The preset that has the address, or NULL. */
 const struct config_preset *config_preset_of(const struct address *address);
 
-/* Reads "tls://ADDRESS[:PORT][#NAME]", "tcp://ADDRESS[:PORT]" or "udp://ADDRESS[:PORT]". NULL, or why it is
- * refused. */
-const char *config_url_parse(const char *text, enum config_transport *transport, struct address *address,
-                             const char **name);
+/* The parts of a URL. */
+struct config_url {
+    enum config_transport transport;
+    struct address address; /* of no family where there is a host */
+    struct span host;       /* empty where there is an address */
+    const char *name;       /* NULL where none was written */
+};
+
+/* Reads "tls://ADDRESS[:PORT][#NAME]", "tcp://ADDRESS[:PORT]" or "udp://ADDRESS[:PORT]", each also with a
+ * host name. NULL, or why it is refused. */
+const char *config_url_parse(const char *text, struct config_url *out);
 
 /* NULL, or why no upstream can have this address (its port included). */
 const char *config_server_refusal(enum config_transport transport, const struct address *address);
+
+/* Fills the whole of an upstream from its URL; false without memory. */
+bool config_url_fill(struct config_arena *arena, const struct config_url *url, struct config_upstream *out);
 
 /* Fills URL, transport, address and name; false without memory. The name may be NULL. */
 bool config_upstream_fill(struct config_arena *arena, enum config_transport transport,

@@ -1,7 +1,7 @@
 /*
- * Upstream URLs, the presets, and what makes an identity: an address that can be asked and a name that can be
- * looked for in a certificate. There is no way to write an encrypted upstream that is asked without a check,
- * and clear text is only asked for by the schemes udp and tcp.
+ * Upstream URLs, the presets, and what makes an identity: an address or host that can be asked and a name
+ * that can be looked for in a certificate. There is no way to write an encrypted upstream that is asked
+ * without a check, and clear text is only asked for by the schemes udp and tcp.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -116,13 +116,21 @@ const char *config_host_name_refusal(const char *name)
     return NULL;
 }
 
-const char *config_server_refusal(enum config_transport transport, const struct address *address)
+static const char *port_refusal(enum config_transport transport, uint16_t port)
 {
-    if (transport == CONFIG_TLS && address->port == CONFIG_DNS_PORT) {
+    if (transport == CONFIG_TLS && port == CONFIG_DNS_PORT) {
         return "port 53 is for clear text; DNS over TLS never uses it (RFC 7858, section 3.1)";
     }
-    if (transport != CONFIG_TLS && address->port == CONFIG_DOT_PORT) {
+    if (transport != CONFIG_TLS && port == CONFIG_DOT_PORT) {
         return "port 853 is for DNS over TLS; clear text is never sent there (RFC 7858, section 3.1)";
+    }
+    return NULL;
+}
+
+const char *config_server_refusal(enum config_transport transport, const struct address *address)
+{
+    if (port_refusal(transport, address->port) != NULL) {
+        return port_refusal(transport, address->port);
     }
     if (address_is_any(address) || address_is_multicast(address)) {
         return "no server can have this address";
@@ -171,29 +179,39 @@ static const char *authority_split(struct span text, struct authority *out)
     return NULL;
 }
 
-static const char *host_refusal(const struct authority *authority)
+/* Digits and dots alone are an address with a slip, not a name. */
+static bool names_host(const struct authority *authority)
 {
     char name[CONFIG_HOST_NAME_MAX + 1];
+    if (authority->bracketed || authority->host.size == 0 || authority->host.size >= sizeof name) {
+        return false;
+    }
+    memcpy(name, authority->host.data, authority->host.size);
+    name[authority->host.size] = '\0';
+    return is_host_name(name) && strspn(name, "0123456789.") < authority->host.size;
+}
+
+static const char *host_parse(const struct authority *authority, uint16_t port, struct config_url *out)
+{
     if (authority->host.size == 0) {
         return "the address is missing";
     }
-    if (!authority->bracketed && authority->host.size < sizeof name) {
-        memcpy(name, authority->host.data, authority->host.size);
-        name[authority->host.size] = '\0';
-        /* Digits and dots alone are an address with a slip, not a name. */
-        if (is_host_name(name) && strspn(name, "0123456789.") < authority->host.size) {
-            return "a host name would have to be looked up first, which this version cannot do: give an "
-                   "address, as in "
-                   "tls://ADDRESS#NAME";
-        }
+    if (!names_host(authority)) {
+        return out->transport == CONFIG_TLS
+                   ? "expected an address or a host name, as in tls://192.0.2.1:853#NAME, "
+                     "tls://[2001:db8::1]:853#NAME or tls://NAME:853"
+                   : "expected an address or a host name, as in udp://192.0.2.1, tcp://[2001:db8::1]:53 or "
+                     "udp://NAME";
     }
-    return "expected an address, as in tls://192.0.2.1:853#NAME or tls://[2001:db8::1]:853#NAME";
+    out->host = authority->host;
+    out->address = (struct address){.port = port};
+    return port_refusal(out->transport, port);
 }
 
-static const char *authority_parse(struct span text, enum config_transport transport, struct address *out)
+static const char *authority_parse(struct span text, struct config_url *out)
 {
     struct authority authority;
-    uint16_t port = transport == CONFIG_TLS ? CONFIG_DOT_PORT : CONFIG_DNS_PORT;
+    uint16_t port = out->transport == CONFIG_TLS ? CONFIG_DOT_PORT : CONFIG_DNS_PORT;
     const char *refusal = authority_split(text, &authority);
     if (refusal != NULL) {
         return refusal;
@@ -202,12 +220,10 @@ static const char *authority_parse(struct span text, enum config_transport trans
         return "expected a port from 1 to 65535";
     }
     bool colon = authority.host.size > 0 && memchr(authority.host.data, ':', authority.host.size) != NULL;
-    if (colon != authority.bracketed || address_parse(authority.host, port, out) != 0) {
-        return transport == CONFIG_TLS
-                   ? host_refusal(&authority)
-                   : "expected an address, as in udp://192.0.2.1 or tcp://[2001:db8::1]:53";
+    if (colon != authority.bracketed || address_parse(authority.host, port, &out->address) != 0) {
+        return host_parse(&authority, port, out);
     }
-    return config_server_refusal(transport, out);
+    return config_server_refusal(out->transport, &out->address);
 }
 
 static const char *scheme_refusal(const char *text)
@@ -237,29 +253,28 @@ static const char *scheme_parse(const char *text, enum config_transport *transpo
     return NULL;
 }
 
-const char *config_url_parse(const char *text, enum config_transport *transport, struct address *address,
-                             const char **name)
+const char *config_url_parse(const char *text, struct config_url *out)
 {
-    const char *authority = scheme_parse(text, transport);
+    *out = (struct config_url){0};
+    const char *authority = scheme_parse(text, &out->transport);
     if (authority == NULL) {
         return scheme_refusal(text);
     }
     size_t size = strcspn(authority, "#");
-    const char *refusal = authority_parse(span_of(authority, size), *transport, address);
-    *name = NULL;
+    const char *refusal = authority_parse(span_of(authority, size), out);
     if (refusal != NULL || authority[size] == '\0') {
         return refusal;
     }
-    if (*transport != CONFIG_TLS) {
+    if (out->transport != CONFIG_TLS) {
         return "in clear text there is no certificate that could bear a name: leave out # and the name";
     }
-    *name = authority + size + 1;
-    return **name == '\0' ? "the name behind # is missing" : config_host_name_refusal(*name);
+    out->name = authority + size + 1;
+    return *out->name == '\0' ? "the name behind # is missing" : config_host_name_refusal(out->name);
 }
 
-static char *name_copy(struct config_arena *arena, const char *name)
+static char *name_copy(struct config_arena *arena, struct span name)
 {
-    char *copy = config_arena_text(arena, span_text(name));
+    char *copy = config_arena_text(arena, name);
     for (char *at = copy; at != NULL && *at != '\0'; at++) {
         if (*at >= 'A' && *at <= 'Z') {
             *at = (char)(*at - 'A' + 'a');
@@ -275,7 +290,7 @@ bool config_upstream_fill(struct config_arena *arena, enum config_transport tran
     address_format(address, true, server);
     *out = (struct config_upstream){.transport = transport, .address = *address};
     if (name != NULL) {
-        out->name = name_copy(arena, name);
+        out->name = name_copy(arena, span_text(name));
         if (out->name == NULL) {
             return false;
         }
@@ -286,11 +301,49 @@ bool config_upstream_fill(struct config_arena *arena, enum config_transport tran
     return out->url != NULL;
 }
 
+/* A host without another name is looked for under its own in its certificate. */
+static bool fill_host(struct config_arena *arena, const struct config_url *url, struct config_upstream *out)
+{
+    char text[2 * CONFIG_HOST_NAME_MAX + 32];
+    *out = (struct config_upstream){.transport = url->transport, .address = url->address};
+    out->host = name_copy(arena, url->host);
+    if (url->name != NULL) {
+        out->name = name_copy(arena, span_text(url->name));
+    } else if (url->transport == CONFIG_TLS) {
+        out->name = out->host;
+    }
+    if (out->host == NULL || (out->name == NULL && url->transport == CONFIG_TLS)) {
+        return false;
+    }
+    bool has_other = out->name != NULL && strcmp(out->name, out->host) != 0;
+    snprintf(text, sizeof text, "%s://%s:%u%s%s", schemes[url->transport], out->host,
+             (unsigned)url->address.port, has_other ? "#" : "", has_other ? out->name : "");
+    out->url = config_arena_text(arena, span_text(text));
+    return out->url != NULL;
+}
+
+bool config_url_fill(struct config_arena *arena, const struct config_url *url, struct config_upstream *out)
+{
+    return url->host.size > 0 ? fill_host(arena, url, out)
+                              : config_upstream_fill(arena, url->transport, &url->address, url->name, out);
+}
+
+static bool is_vouched_for(const struct config_upstream *server)
+{
+    return server->transport == CONFIG_TLS && (server->name != NULL || server->pin_count == 0);
+}
+
 bool config_needs_authorities(const struct config *config)
 {
+    bool has_host = false;
     for (size_t i = 0; i < config->upstream_count; i++) {
-        const struct config_upstream *upstream = &config->upstreams[i];
-        if (upstream->transport == CONFIG_TLS && (upstream->name != NULL || upstream->pin_count == 0)) {
+        if (is_vouched_for(&config->upstreams[i])) {
+            return true;
+        }
+        has_host |= config->upstreams[i].host != NULL;
+    }
+    for (size_t i = 0; i < config->bootstrap_count && has_host; i++) {
+        if (is_vouched_for(&config->bootstrap[i])) {
             return true;
         }
     }

@@ -272,6 +272,8 @@ void config_option_set(struct config_work *work, const struct config_option *opt
             config_listeners_set(work, option, node);
         } else if (option->type == CONFIG_UPSTREAMS) {
             config_upstreams_set(work, option, node);
+        } else if (option->type == CONFIG_BOOTSTRAP) {
+            config_bootstrap_set(work, option, node);
         } else if (option->type == CONFIG_PREFIXES) {
             config_prefixes_set(work, option, node);
         } else if (option->type == CONFIG_GROUPS) {

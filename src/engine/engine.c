@@ -31,8 +31,13 @@
 enum { REASON_SIZE = 256 };
 
 /* Descriptors that are kept from clients: for each server of each worker, for each worker's loop and mailbox,
- * and for the process. */
-enum { LINKS_RESERVED = 4, LOOP_RESERVED = 4, PROCESS_RESERVED = 16 };
+ * and for the process; and the questions that one who is asked for addresses gets at once at most. */
+enum {
+    LINKS_RESERVED = 4,
+    LOOP_RESERVED = 4,
+    PROCESS_RESERVED = 16,
+    LOOKUPS_MOST = 2 * CONFIG_UPSTREAMS_MAX,
+};
 
 struct engine {
     const struct engine_setup *setup;
@@ -71,6 +76,16 @@ static int send_letter(struct engine *engine, enum engine_letter letter, const c
     size_t size = strnlen(text, REASON_SIZE);
     memcpy(packet + 1, text, size);
     return net_local_send(engine->setup->channel, span_of(packet, 1 + size), -1);
+}
+
+/* From the threads of the workers: nothing but the descriptor is touched. A letter that does not fit into the
+ * channel comes again when the addresses change. */
+static void on_found(void *owner, size_t upstream, const struct address_list *addresses)
+{
+    const struct engine *engine = owner;
+    uint8_t letter[ENGINE_ADDRESSES_SIZE];
+    size_t size = engine_addresses_write(upstream, addresses, letter);
+    (void)net_local_send(engine->setup->channel, span_of(letter, size), -1);
 }
 
 /* ---- the end ---- */
@@ -202,11 +217,11 @@ static int build_trust(struct engine *engine)
     return error;
 }
 
-/* Each question over UDP has a socket of its own. */
-static uint64_t descriptors_of(const struct config *config, size_t upstream)
+/* Each question over UDP has a socket of its own, and a host may be tried at all of its addresses. */
+static uint64_t descriptors_of(const struct config_upstream *server, uint64_t in_flight)
 {
-    bool is_udp = config->upstreams[upstream].transport == CONFIG_UDP;
-    return LINKS_RESERVED + (is_udp ? config->upstream.in_flight : 0);
+    uint64_t own = LINKS_RESERVED + (server->host != NULL ? (uint64_t)ADDRESS_LIST_MAX : 0);
+    return own + (server->transport == CONFIG_UDP ? in_flight : 0);
 }
 
 /* What this process needs besides the connections of clients. */
@@ -214,7 +229,10 @@ static uint64_t own_descriptors(const struct engine_setup *setup)
 {
     uint64_t each = LOOP_RESERVED;
     for (size_t i = 0; i < setup->upstream_count; i++) {
-        each += descriptors_of(setup->config, i);
+        each += descriptors_of(&setup->config->upstreams[i], setup->config->upstream.in_flight);
+    }
+    for (size_t i = 0; i < setup->config->bootstrap_count; i++) {
+        each += descriptors_of(&setup->config->bootstrap[i], LOOKUPS_MOST);
     }
     return setup->socket_count + each * setup->workers + PROCESS_RESERVED;
 }
@@ -309,6 +327,9 @@ static int open_worker(struct engine *engine, unsigned number)
         .workers = setup->workers,
         .config = setup->config,
         .upstream_count = setup->upstream_count,
+        .known = setup->known,
+        .found = on_found,
+        .owner = engine,
         .stream_blocks = setup->stream_blocks,
         .trust = engine->trust,
         .access = engine->access,

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "base/address.h"
 #include "base/bytes.h"
 
 #include "cache/cache.h"
@@ -27,7 +28,8 @@ struct engine_socket {
 
 struct engine_setup {
     const struct config *config;
-    size_t upstream_count; /* how many of the configuration's are used: the first ones */
+    size_t upstream_count;            /* how many of the configuration's are used: the first ones */
+    const struct address_list *known; /* of each of them that is known by name */
     unsigned workers;
     size_t stream_blocks;                /* of each worker, from the budget */
     const struct engine_socket *sockets; /* those of one worker side by side, in the order of the workers */
@@ -44,12 +46,22 @@ struct engine_setup {
 
 /* Packets on the channel: one letter, and text behind it where one is named. */
 enum engine_letter {
-    ENGINE_READY = 'R',  /* from the engine: it serves */
-    ENGINE_FAILED = 'F', /* from the engine: it cannot start; the reason follows */
-    ENGINE_DRAIN = 'D',  /* to the engine: finish what waits, then end */
-    ENGINE_STOP = 'S',   /* to the engine: end now */
-    ENGINE_LOG = 'L',    /* to the engine: write the log to the descriptor that comes along */
+    ENGINE_READY = 'R',     /* from the engine: it serves */
+    ENGINE_FAILED = 'F',    /* from the engine: it cannot start; the reason follows */
+    ENGINE_DRAIN = 'D',     /* to the engine: finish what waits, then end */
+    ENGINE_STOP = 'S',      /* to the engine: end now */
+    ENGINE_ADDRESSES = 'A', /* from the engine: those of an upstream that is known by name */
+    ENGINE_LOG = 'L',       /* to the engine: write the log to the descriptor that comes along */
 };
+
+/* The letter ENGINE_ADDRESSES: written here, and read by somebody who need not believe it. */
+enum { ENGINE_ADDRESSES_SIZE = 2 + ADDRESS_LIST_MAX * 17 };
+
+size_t engine_addresses_write(size_t upstream, const struct address_list *addresses,
+                              uint8_t out[ENGINE_ADDRESSES_SIZE]);
+
+/* The addresses have no port. ERROR_MALFORMED. */
+int engine_addresses_read(struct span letter, size_t *upstream, struct address_list *out);
 
 /* Where limits.memory goes, in bytes for all workers together. */
 struct engine_budget {

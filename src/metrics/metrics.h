@@ -12,7 +12,7 @@
 
 #include "base/bytes.h"
 
-enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 32, METRICS_LABEL_MAX = 128, METRICS_BUCKETS = 16 };
+enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 40, METRICS_LABEL_MAX = 128, METRICS_BUCKETS = 16 };
 
 /* Families: id, kind, name, help. */
 #define METRICS_FAMILIES(X)                                                                                  \

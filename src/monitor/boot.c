@@ -210,6 +210,22 @@ static int build_names(struct boot *boot)
     return names_build(boot->config, &report, &boot->local);
 }
 
+/* The same of those that are asked for addresses; nobody is where no server is known by name. */
+static void choose_bootstrap(struct boot *boot)
+{
+    struct config *config = boot->config;
+    size_t kept = 0, hosts = 0;
+    for (size_t i = 0; i < boot->upstreams_used; i++) {
+        hosts += config->upstreams[i].host != NULL;
+    }
+    for (size_t i = 0; i < config->bootstrap_count && hosts > 0; i++) {
+        if (!config->bootstrap[i].optional || net_has_route(&config->bootstrap[i].address)) {
+            config->bootstrap[kept++] = config->bootstrap[i];
+        }
+    }
+    config->bootstrap_count = kept > 0 || hosts == 0 ? kept : config->bootstrap_count;
+}
+
 /* Servers that only a preset named are left out where no route leads to them, unless none would be left. */
 static int choose_upstreams(struct boot *boot)
 {
@@ -223,6 +239,7 @@ static int choose_upstreams(struct boot *boot)
         }
     }
     boot->upstreams_used = kept > 0 ? kept : config->upstream_count;
+    choose_bootstrap(boot);
     return 0;
 }
 
@@ -345,6 +362,9 @@ static int open_metrics(struct boot *boot)
     }
     for (size_t i = 0; i < boot->upstreams_used; i++) {
         metrics_label_upstream(boot->metrics, i, boot->config->upstreams[i].label);
+    }
+    for (size_t i = 0; i < boot->config->bootstrap_count; i++) {
+        metrics_label_upstream(boot->metrics, boot->upstreams_used + i, boot->config->bootstrap[i].label);
     }
     return 0;
 }

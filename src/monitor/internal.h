@@ -3,7 +3,8 @@
  *
  * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c
  * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), place.c
- * (files that are kept), keeper.c and keeper_file.c (the cache's file), control.c (the control socket, both
+ * (files that are kept), addresses.c (where servers are that are known by name),
+ * keeper.c and keeper_file.c (the cache's file), control.c (the control socket, both
  * ends), supervise.c (the engine's life), monitor.c (what was asked for).
  */
 #ifndef MONITOR_INTERNAL_H
@@ -96,6 +97,7 @@ void journal_end(struct journal *journal);
 /* ---- boot.c ---- */
 
 struct keeper;
+struct addresses;
 
 /* All that a run needs, opened. */
 struct boot {
@@ -117,10 +119,12 @@ struct boot {
     int metrics_descriptor;
     struct upstream_facts *facts; /* NULL before they are opened */
     int facts_descriptor;
-    bool serves;           /* an engine runs, and is not told to end */
-    struct local *local;   /* NULL before it is built */
-    struct cache cache;    /* with a head of NULL where nothing is kept */
-    struct keeper *keeper; /* NULL without a file for the cache */
+    bool serves;                                     /* an engine runs, and is not told to end */
+    struct local *local;                             /* NULL before it is built */
+    struct cache cache;                              /* with a head of NULL where nothing is kept */
+    struct keeper *keeper;                           /* NULL without a file for the cache */
+    struct address_list known[CONFIG_UPSTREAMS_MAX]; /* of each upstream that is known by name */
+    struct addresses *addresses;                     /* NULL without a file for them */
 };
 
 /* Builds the configuration from all its sources. ERROR_INVALID after messages on standard error. */
@@ -215,6 +219,9 @@ bool place_is_free(const struct place *place, bool (*is_ours)(struct span begin)
  * descriptor, or an error. */
 int place_open_new(const struct place *place);
 
+/* It is not going to be whole. */
+void place_drop(const struct place *place);
+
 /* Brings it to the disk and lets it take the old one's place. */
 int place_put(const struct place *place, int descriptor);
 
@@ -247,6 +254,18 @@ bool keeper_finish(struct keeper *keeper, void (*finished)(void *owner), void *o
 
 /* Ends at once what goes on; its end is told to keeper_reap. */
 void keeper_stop(struct keeper *keeper);
+
+/* ---- addresses.c ---- */
+
+/* Where a file for them is set: reads it. Nothing that is wrong with the file is an error. ERROR_MEMORY. */
+int addresses_open(struct boot *boot);
+void addresses_close(struct addresses *addresses);
+
+/* A letter of the engine's came. What makes no sense is left out. */
+void addresses_note(struct boot *boot, struct span letter);
+
+/* A child of the program has ended; whether it was of this. */
+bool addresses_reap(struct addresses *addresses, pid_t gone, int status);
 
 /* ---- control.c ---- */
 

@@ -52,7 +52,7 @@ void keeper_file_write(struct keeper_job *job, struct keeper_outcome *outcome)
         error = place_put(&place, new);
     }
     if (error != 0) {
-        unlinkat(place.directory, place.new, 0);
+        place_drop(&place);
     }
     outcome->fault = error == 0 ? KEEP_FAULT_NONE : KEEP_FAULT_SYSTEM;
     outcome->error = error;

@@ -116,6 +116,11 @@ int place_put(const struct place *place, int descriptor)
     return 0;
 }
 
+void place_drop(const struct place *place)
+{
+    unlinkat(place->directory, place->new, 0);
+}
+
 void place_close(struct place *place)
 {
     close(place->directory);

@@ -79,6 +79,8 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
         memory_forget_code(); /* all that is left to do is to wait for a signal */
     } else if (letter[0] == ENGINE_FAILED) {
         memcpy(supervisor->reason, letter + 1, (size_t)size);
+    } else if (letter[0] == ENGINE_ADDRESSES) {
+        addresses_note(supervisor->boot, span_of(letter, (size_t)size));
     }
 }
 
@@ -109,6 +111,7 @@ static int run_engine(struct supervisor *supervisor, int channel, pid_t monitor)
     struct engine_setup setup = {
         .config = boot->config,
         .upstream_count = boot->upstreams_used,
+        .known = boot->known,
         .workers = boot->workers,
         .stream_blocks = boot->stream_blocks,
         .sockets = boot->sockets,
@@ -255,7 +258,7 @@ static void reap(struct supervisor *supervisor)
     while ((gone = waitpid(-1, &status, WNOHANG)) > 0) {
         if (gone == supervisor->engine) {
             on_engine_gone(supervisor, status);
-        } else {
+        } else if (!addresses_reap(supervisor->boot->addresses, gone, status)) {
             keeper_reap(supervisor->boot->keeper, gone, status);
         }
     }
@@ -430,7 +433,10 @@ static void log_start(struct supervisor *supervisor)
 
 static int run(struct supervisor *supervisor)
 {
-    int error = keeper_open(supervisor->boot, supervisor->loop);
+    int error = addresses_open(supervisor->boot);
+    if (error == 0) {
+        error = keeper_open(supervisor->boot, supervisor->loop);
+    }
     if (error == 0) {
         error = start_engine(supervisor);
     }
@@ -468,6 +474,7 @@ int supervise(struct boot *boot)
     if (control_open(boot, supervisor.loop, &supervisor.control) == 0) {
         code = run(&supervisor);
         keeper_close(boot->keeper);
+        addresses_close(boot->addresses);
         control_close(supervisor.control);
     }
     close_channel(&supervisor);

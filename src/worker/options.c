@@ -27,6 +27,17 @@ static enum upstream_transport transport_of(const struct config_upstream *upstre
     return UPSTREAM_TLS;
 }
 
+static struct upstream_server_options server_of(const struct config_upstream *upstream, size_t page)
+{
+    return (struct upstream_server_options){
+        .label = upstream->label,
+        .transport = transport_of(upstream),
+        .addresses = {1, {upstream->address}},
+        .page = page,
+        .weight = upstream->weight,
+    };
+}
+
 size_t worker_servers(const struct config *config, size_t upstream_count, unsigned group,
                       struct upstream_server_options out[CONFIG_UPSTREAMS_MAX])
 {
@@ -34,20 +45,22 @@ size_t worker_servers(const struct config *config, size_t upstream_count, unsign
     for (size_t i = 0; i < upstream_count; i++) {
         const struct config_upstream *upstream = &config->upstreams[i];
         if (upstream->group == group) {
-            out[count++] = (struct upstream_server_options){
-                .label = upstream->label,
-                .transport = transport_of(upstream),
-                .addresses = {1, {upstream->address}},
-                .page = i,
-                .weight = upstream->weight,
-            };
+            out[count++] = server_of(upstream, i);
         }
     }
     return count;
 }
 
-struct upstream_options worker_upstream_options(const struct config *config, unsigned group,
-                                                const struct upstream_server_options *servers, size_t count)
+void worker_bootstrap_servers(const struct config *config, size_t upstream_count,
+                              struct upstream_server_options out[CONFIG_BOOTSTRAP_MAX])
+{
+    for (size_t i = 0; i < config->bootstrap_count; i++) {
+        out[i] = server_of(&config->bootstrap[i], upstream_count + i);
+    }
+}
+
+static struct upstream_options common_options(const struct config *config,
+                                              const struct upstream_server_options *servers, size_t count)
 {
     return (struct upstream_options){
         .attempt_timeout = config->upstream.attempt_timeout,
@@ -61,11 +74,40 @@ struct upstream_options worker_upstream_options(const struct config *config, uns
         .links = (unsigned)config->upstream.links,
         .max_age = config->upstream.max_age,
         .warm = config->upstream.warm,
-        .policy = policy_of(config->groups[group].policy),
-        .hedge = config->groups[group].hedge,
         .servers = servers,
         .server_count = count,
     };
+}
+
+struct upstream_options worker_upstream_options(const struct config *config, unsigned group,
+                                                const struct upstream_server_options *servers, size_t count)
+{
+    struct upstream_options options = common_options(config, servers, count);
+    options.policy = policy_of(config->groups[group].policy);
+    options.hedge = config->groups[group].hedge;
+    return options;
+}
+
+size_t worker_host_count(const struct config *config, size_t upstream_count)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < upstream_count; i++) {
+        count += config->upstreams[i].host != NULL;
+    }
+    return count;
+}
+
+struct bootstrap_options worker_bootstrap_options(const struct config *config, size_t upstream_count,
+                                                  const struct upstream_server_options *servers)
+{
+    struct bootstrap_options options = {
+        .upstream = common_options(config, servers, config->bootstrap_count),
+        .name_count = worker_host_count(config, upstream_count),
+        .padding_block = (size_t)config->tls.padding,
+    };
+    options.upstream.links = 1;
+    options.upstream.in_flight = 2 * BOOTSTRAP_NAMES_MAX;
+    return options;
 }
 
 struct query_options worker_query_options(const struct config *config, unsigned workers)
@@ -115,6 +157,12 @@ static size_t pools_memory(const struct config *config, size_t upstream_count)
         size_t count = worker_servers(config, upstream_count, group, servers);
         struct upstream_options options = worker_upstream_options(config, group, servers, count);
         memory += upstream_pool_memory(&options);
+    }
+    if (worker_host_count(config, upstream_count) > 0) {
+        struct upstream_server_options servers[CONFIG_BOOTSTRAP_MAX];
+        worker_bootstrap_servers(config, upstream_count, servers);
+        struct bootstrap_options options = worker_bootstrap_options(config, upstream_count, servers);
+        memory += bootstrap_memory(&options);
     }
     return memory;
 }

@@ -35,8 +35,7 @@ struct worker {
     bool clock_is_wrong;     /* the wall clock is before this program was made */
     struct random random;
     struct stream_shop shop;
-    struct tls_client *clients[CONFIG_UPSTREAMS_MAX];
-    struct upstream_pool *pools[CONFIG_GROUPS_MAX];
+    struct worker_servers servers;
     struct query_hall *hall;
     struct listen_hall *doors;
 };
@@ -58,17 +57,9 @@ static void on_network_change(struct event_watch *watch, unsigned readiness)
     }
 }
 
-/* No link and no failure of before counts any more. */
-static void trust_anew(struct worker *worker)
-{
-    for (size_t i = 0; i < worker->setup.config->group_count; i++) {
-        upstream_pool_network_changed(worker->pools[i]);
-    }
-}
-
 static void on_settled(struct event_timer *timer)
 {
-    trust_anew(container_of(timer, struct worker, settled));
+    worker_servers_trust_anew(&container_of(timer, struct worker, settled)->servers);
 }
 
 /* How far the boot clock is ahead. Read in this order it is never behind. */
@@ -83,7 +74,7 @@ static void notice_sleep(struct worker *worker)
 {
     uint64_t ahead = read_boot_ahead();
     if (ahead > worker->boot_ahead + SLEEP_LEAST) {
-        trust_anew(worker);
+        worker_servers_trust_anew(&worker->servers);
     }
     worker->boot_ahead = ahead;
 }
@@ -100,7 +91,7 @@ static void notice_clock(struct worker *worker)
     bool was_wrong = worker->clock_is_wrong;
     worker->clock_is_wrong = clock_is_wrong();
     if (was_wrong && !worker->clock_is_wrong) {
-        trust_anew(worker);
+        worker_servers_trust_anew(&worker->servers);
     }
 }
 
@@ -150,27 +141,8 @@ static void *run(void *argument)
 
 /* ---- coming up ---- */
 
-static int open_clients(struct worker *worker)
+static int open_servers(struct worker *worker)
 {
-    const struct config *config = worker->setup.config;
-    int error = 0;
-    for (size_t i = 0; i < worker->setup.upstream_count && error == 0; i++) {
-        if (config->upstreams[i].transport == CONFIG_TLS) {
-            struct tls_identity identity = config_upstream_identity(config, &config->upstreams[i]);
-            error = tls_client_build(&identity, worker->setup.trust, &worker->clients[i]);
-        }
-    }
-    return error;
-}
-
-static int open_pool(struct worker *worker, unsigned group)
-{
-    struct upstream_server_options servers[CONFIG_UPSTREAMS_MAX];
-    size_t count = worker_servers(worker->setup.config, worker->setup.upstream_count, group, servers);
-    for (size_t i = 0; i < count; i++) {
-        servers[i].client = worker->clients[servers[i].page];
-    }
-    struct upstream_options options = worker_upstream_options(worker->setup.config, group, servers, count);
     struct upstream_surroundings around = {
         .loop = worker->loop,
         .shop = &worker->shop,
@@ -180,16 +152,7 @@ static int open_pool(struct worker *worker, unsigned group)
         .facts = worker->setup.facts,
         .wall = clock_wall,
     };
-    return upstream_pool_open(&options, &around, &worker->pools[group]);
-}
-
-static int open_pools(struct worker *worker)
-{
-    int error = open_clients(worker);
-    for (unsigned i = 0; i < worker->setup.config->group_count && error == 0; i++) {
-        error = open_pool(worker, i);
-    }
-    return error;
+    return worker_servers_open(&worker->servers, &worker->setup, &around);
 }
 
 static int open_hall(struct worker *worker)
@@ -199,7 +162,7 @@ static int open_hall(struct worker *worker)
     options.worker = (uint16_t)worker->setup.number;
     struct query_surroundings around = {
         .loop = worker->loop,
-        .pools = worker->pools,
+        .pools = worker->servers.pools,
         .access = worker->setup.access,
         .local = worker->setup.local,
         .cache = worker->setup.cache,
@@ -287,7 +250,7 @@ int worker_open(const struct worker_setup *setup, struct worker **out)
     }
     worker->setup = *setup;
     random_init(&worker->random);
-    int (*const floors[])(struct worker *) = {open_ground, open_pools, open_changes, open_hall, open_doors};
+    int (*const floors[])(struct worker *) = {open_ground, open_servers, open_changes, open_hall, open_doors};
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
         int error = floors[i](worker);
         if (error != 0) {
@@ -344,12 +307,7 @@ void worker_close(struct worker *worker)
     if (worker->hall != NULL) {
         query_hall_close(worker->hall);
     }
-    for (size_t i = 0; i < CONFIG_GROUPS_MAX && worker->pools[i] != NULL; i++) {
-        upstream_pool_close(worker->pools[i]);
-    }
-    for (size_t i = 0; i < CONFIG_UPSTREAMS_MAX; i++) {
-        tls_client_free(worker->clients[i]);
-    }
+    worker_servers_close(&worker->servers);
     if (worker->shop.scratch != NULL) {
         stream_shop_close(&worker->shop);
     }

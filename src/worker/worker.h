@@ -33,8 +33,12 @@ struct worker_setup {
     unsigned number;
     unsigned workers; /* in all */
     const struct config *config;
-    size_t upstream_count; /* how many of the configuration's are used: the first ones */
-    size_t stream_blocks;  /* of buffers for all its streams; see worker_buffers */
+    size_t upstream_count;            /* how many of the configuration's are used: the first ones */
+    const struct address_list *known; /* of each of them that is known by name, or NULL */
+    /* Its addresses are others than before; on the worker's thread. */
+    void (*found)(void *owner, size_t upstream, const struct address_list *addresses);
+    void *owner;
+    size_t stream_blocks; /* of buffers for all its streams; see worker_buffers */
     struct tls_trust *trust;
     const struct guard_access *access;
     struct guard_connections *connections;

@@ -425,9 +425,11 @@ static void open_pool(struct random *random, uint8_t sizes)
     }
     log_init(&quiet, LOG_ERROR, ring, sizeof ring);
     static const struct upstream_server_options servers[SERVERS] = {
-        {.label = "one", .transport = UPSTREAM_TCP},
-        {.label = "two", .transport = UPSTREAM_TCP},
-        {.label = "three", .transport = UPSTREAM_TCP}};
+        {.label = "one",
+         .transport = UPSTREAM_TCP,
+         .addresses = {2, {{.family = AF_INET6}, {.family = AF_INET}}}},
+        {.label = "two", .transport = UPSTREAM_TCP, .addresses = {1, {{.family = AF_INET}}}},
+        {.label = "three", .transport = UPSTREAM_TCP, .addresses = {1, {{.family = AF_INET}}}}};
     struct upstream_options options = {
         .attempt_timeout = 1500 * CLOCK_MILLISECOND,
         .connect_timeout = 1500 * CLOCK_MILLISECOND,

@@ -81,10 +81,11 @@ void places_named(struct world *world, struct words *words)
 }
 
 /* The address that no place has is where clients ask. */
-static bool is_own(void *owner, const struct address *address)
+static bool is_own(void *owner, size_t name, const struct address *address)
 {
-    (void)owner;
-    return address->family == AF_INET && address->bytes[0] == 127 && address->bytes[2] == 0;
+    const struct world *world = owner;
+    return name < world->named_count && address->family == AF_INET && address->bytes[0] == 127 &&
+           address->bytes[2] == 0;
 }
 
 static void on_found(void *owner, size_t name, const struct address_list *addresses)

@@ -81,7 +81,6 @@ static bool duration_option(struct world *world, const char *key, struct words *
         uint64_t *value;
     } options[] = {{"upstream.attempt_timeout", &world->upstream.attempt_timeout},
                    {"upstream.max_age", &world->upstream.max_age},
-                   {"upstream.warm", &world->upstream.warm},
                    {"upstream.connect_timeout", &world->upstream.connect_timeout},
                    {"upstream.handshake_timeout", &world->upstream.handshake_timeout},
                    {"upstream.refused_retry", &world->upstream.refused_retry},

@@ -43,13 +43,16 @@ static void test_plain_url_errors(void **state)
     (void)state;
     static const char name[] =
         "in clear text there is no certificate that could bear a name: leave out # and the name";
-    static const char address[] = "expected an address, as in udp://192.0.2.1 or tcp://[2001:db8::1]:53";
+    static const char address[] = "expected an address or a host name, as in udp://192.0.2.1, "
+                                  "tcp://[2001:db8::1]:53 or udp://NAME";
     static const char port[] =
         "port 853 is for DNS over TLS; clear text is never sent there (RFC 7858, section 3.1)";
     assert_upstream_refused("udp://192.0.2.1#dns.example", name);
     assert_upstream_refused("tcp://192.0.2.1:53#", name);
-    assert_upstream_refused("udp://dns.example", address);
-    assert_upstream_refused("tcp://", address);
+    assert_upstream_refused("udp://dns.example#dns.example", name);
+    assert_upstream_refused("udp://dns.example:853", port);
+    assert_upstream_refused("udp://192.0.2", address);
+    assert_upstream_refused("tcp://", "the address is missing");
     assert_upstream_refused("udp://192.0.2.1:853", port);
     assert_upstream_refused("tcp://[2001:db8::1]:853", port);
     assert_upstream_refused("udp://0.0.0.0", "no server can have this address");

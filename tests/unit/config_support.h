@@ -47,8 +47,9 @@ void assert_upstream(const struct config *config, size_t index, const char *labe
 
 /* The tests, by file. */
 extern const struct CMUnitTest config_value_tests[], config_yaml_tests[], config_environment_tests[],
-    config_upstream_tests[], config_print_tests[], config_group_tests[], config_plain_tests[];
+    config_upstream_tests[], config_print_tests[], config_group_tests[], config_plain_tests[],
+    config_bootstrap_tests[];
 extern const size_t config_value_count, config_yaml_count, config_environment_count, config_upstream_count,
-    config_print_count, config_group_count, config_plain_count;
+    config_print_count, config_group_count, config_plain_count, config_bootstrap_count;
 
 #endif

@@ -339,5 +339,6 @@ int main(void)
     add(config, &count, config_print_tests, config_print_count);
     add(config, &count, config_group_tests, config_group_count);
     add(config, &count, config_plain_tests, config_plain_count);
+    add(config, &count, config_bootstrap_tests, config_bootstrap_count);
     return _cmocka_run_group_tests("config", config, count, NULL, NULL);
 }

@@ -279,10 +279,73 @@ static void a_new_log_is_taken_over_by_letter(void **state)
     drop_setting(&setting);
 }
 
+static struct address_list two_addresses(void)
+{
+    struct address_list list = {0};
+    static const char *const texts[] = {"192.0.2.1", "2001:db8::1"};
+    for (size_t i = 0; i < 2; i++) {
+        struct address address;
+        assert_int_equal(address_parse(span_text(texts[i]), 0, &address), 0);
+        assert_true(address_list_add(&list, &address));
+    }
+    return list;
+}
+
+static void addresses_come_back_from_their_letter(void **state)
+{
+    (void)state;
+    uint8_t letter[ENGINE_ADDRESSES_SIZE];
+    struct address_list list = two_addresses(), back;
+    size_t upstream, size = engine_addresses_write(31, &list, letter);
+    assert_int_equal(engine_addresses_read(span_of(letter, size), &upstream, &back), 0);
+    assert_int_equal(upstream, 31);
+    assert_true(address_list_same(&list, &back));
+    list.items[1].port = 53;
+    while (list.count < ADDRESS_LIST_MAX) {
+        list.items[list.count] = list.items[list.count - 1];
+        list.items[list.count++].bytes[15]++;
+    }
+    size = engine_addresses_write(0, &list, letter);
+    assert_int_equal(size, sizeof letter);
+    assert_int_equal(engine_addresses_read(span_of(letter, size), &upstream, &back), 0);
+    assert_int_equal(back.count, ADDRESS_LIST_MAX);
+}
+
+/* Whoever reads it has more rights than whoever wrote it. */
+static void letters_that_make_no_sense_are_refused(void **state)
+{
+    (void)state;
+    uint8_t letter[ENGINE_ADDRESSES_SIZE + 17];
+    struct address_list list = two_addresses(), back = {0};
+    size_t upstream = 7, size = engine_addresses_write(0, &list, letter);
+    for (size_t cut = 0; cut < size; cut++) {
+        int error = engine_addresses_read(span_of(letter, cut), &upstream, &back);
+        assert_int_equal(error, cut == 2 + 17 ? 0 : ERROR_MALFORMED);
+    }
+    memset(letter + size, 4, sizeof letter - size);
+    assert_int_equal(engine_addresses_read(span_of(letter, sizeof letter), &upstream, &back),
+                     ERROR_MALFORMED);
+    for (unsigned byte = 0; byte < 256; byte++) {
+        letter[2] = (uint8_t)byte;
+        int error = engine_addresses_read(span_of(letter, size), &upstream, &back);
+        assert_int_equal(error, byte == 4 || byte == 6 ? 0 : ERROR_MALFORMED);
+    }
+    letter[2] = 4;
+    letter[3] = 224;
+    assert_int_equal(engine_addresses_read(span_of(letter, size), &upstream, &back), ERROR_MALFORMED);
+    memset(letter + 3, 0, 16);
+    assert_int_equal(engine_addresses_read(span_of(letter, size), &upstream, &back), ERROR_MALFORMED);
+    letter[3] = 192;
+    letter[0] = ENGINE_READY;
+    assert_int_equal(engine_addresses_read(span_of(letter, size), &upstream, &back), ERROR_MALFORMED);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(addresses_come_back_from_their_letter),
+        cmocka_unit_test(letters_that_make_no_sense_are_refused),
         cmocka_unit_test(lines_of_all_rings_come_out),
         cmocka_unit_test(a_writer_without_a_thread_writes_at_its_close),
         cmocka_unit_test(a_reader_that_stopped_stops_nobody_else),
