@@ -78,6 +78,8 @@ static void give(struct bootstrap_name *name)
         return;
     }
     name->given = all;
+    name->is_wanted = false; /* what was asked for is there now */
+    event_timer_clear(&name->due);
     bootstrap_tell_found(name, lifetime_of(name));
     upstream_pool_set_addresses(name->target.pool, name->target.server, &all);
     options->found(options->owner, name->number, &all);
@@ -86,6 +88,14 @@ static void give(struct bootstrap_name *name)
 static void on_delay(struct event_timer *timer)
 {
     give(container_of(timer, struct bootstrap_name, delay));
+}
+
+/* Looks up at this moment, unless that is planned for an earlier one. */
+static void plan(struct bootstrap_name *name, uint64_t due)
+{
+    if (!event_timer_pending(&name->due) || due < name->due.due) {
+        event_timer_set(loop_of(name), &name->due, due);
+    }
 }
 
 static uint64_t retry_of(const struct bootstrap_name *name)
@@ -115,12 +125,12 @@ static void finish(struct bootstrap_name *name)
     if (has_found(name)) {
         name->failures = 0;
         name->told = NULL;
-        event_timer_set(loop_of(name), &name->due, now + lifetime - lifetime / 10);
+        plan(name, now + lifetime - lifetime / 10);
         return;
     }
     name->failures++;
     bootstrap_tell_failure(name);
-    event_timer_set(loop_of(name), &name->due, now + retry_of(name));
+    plan(name, now + retry_of(name));
 }
 
 /* ---- answers ---- */
@@ -260,6 +270,7 @@ static void write_question(struct bootstrap_question *question, const struct ups
 static void begin(struct bootstrap_name *name)
 {
     uint64_t now = event_now(loop_of(name));
+    event_timer_clear(&name->delay);
     name->begun_at = now;
     name->is_wanted = name->has_lapsed = false;
     blame(name, NULL, NULL);
@@ -277,12 +288,17 @@ static void begin(struct bootstrap_name *name)
     }
 }
 
+static void take_back(struct bootstrap_name *name)
+{
+    for (size_t k = 0; k < BOOTSTRAP_FAMILIES; k++) {
+        forget_rest(name, &name->family[k]);
+    }
+}
+
 static void on_due(struct event_timer *timer)
 {
     struct bootstrap_name *name = container_of(timer, struct bootstrap_name, due);
-    if (is_out(name)) {
-        return;
-    }
+    take_back(name); /* it has given what it had, and that is not enough */
     if (name->is_wanted || upstream_pool_is_warm(name->target.pool)) {
         begin(name);
     } else {
@@ -293,15 +309,13 @@ static void on_due(struct event_timer *timer)
 static void on_wanted(struct upstream_lookup *lookup, bool is_urgent)
 {
     struct bootstrap_name *name = container_of(lookup, struct bootstrap_name, lookup);
-    if (is_out(name) || !(is_urgent || name->has_lapsed)) {
+    bool may_help = is_out(name) && !has_found(name);
+    if (may_help || !(is_urgent || name->has_lapsed)) {
         return;
     }
     uint64_t now = event_now(loop_of(name)), due = name->begun_at + DISTANCE_LEAST;
     name->is_wanted = true;
-    due = due > now ? due : now;
-    if (!event_timer_pending(&name->due) || due < name->due.due) {
-        event_timer_set(loop_of(name), &name->due, due);
-    }
+    plan(name, due > now ? due : now);
 }
 
 /* ---- life ---- */
@@ -340,7 +354,5 @@ void bootstrap_name_end(struct bootstrap_name *name)
 {
     event_timer_clear(&name->due);
     event_timer_clear(&name->delay);
-    for (size_t k = 0; k < BOOTSTRAP_FAMILIES; k++) {
-        forget_rest(name, &name->family[k]);
-    }
+    take_back(name);
 }

@@ -192,9 +192,9 @@ void config_free(struct config *config);
 
 /* Checks what can be checked on the machine without the network and without changing anything: files exist
  * and can be read, the CA file holds something, the user exists, the directories of log file, control socket
- * and cache file are there. With `is_thorough` what a start does itself as well: every certificate of the CA
- * file is parsed, and the cache file is looked at. The CA file is left alone where nobody needs it. 0 or
- * ERROR_INVALID. */
+ * and the files that are kept are there. With `is_thorough` what a start does itself as well: every
+ * certificate of the CA file is parsed, and the cache file is looked at. The CA file is left alone where
+ * nobody needs it. 0 or ERROR_INVALID. */
 int config_check(const struct config *config, struct config_report *report, bool is_thorough);
 
 /* Where a value came from, as long as the snapshot lives: an option's by its path, and that of one text of a

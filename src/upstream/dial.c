@@ -243,6 +243,13 @@ static void extend(struct upstream_server *server)
     }
 }
 
+static void keep_former(struct upstream_server *server, const struct address_list *former)
+{
+    for (size_t i = 0; i < former->count; i++) {
+        address_list_add(&server->addresses, &former->items[i]);
+    }
+}
+
 static void leave_former(struct upstream_server *server)
 {
     struct list *node = server->open.next;
@@ -264,8 +271,8 @@ static void set_addresses(struct upstream_server *server, const struct address_l
     for (size_t i = 0; i < addresses->count; i++) {
         has_new |= !address_list_has(&former, &addresses->items[i]);
     }
-    for (size_t i = 0; i < former.count && !is_own(server, &server->worked); i++) {
-        address_list_add(&server->addresses, &former.items[i]);
+    if (!is_own(server, &server->worked)) {
+        keep_former(server, &former);
     }
     leave_former(server);
     if (was_down && has_new) {

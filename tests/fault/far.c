@@ -25,6 +25,9 @@
 
 enum { HEADER = 12, RECORD = 16, MESSAGE_MAX = 65535, BRIEF_LIMIT = 12 /* tenths of a second */ };
 
+/* The number in FAR_HOST, and its address. */
+enum { HOST_NUMBER = 65535, LOOPBACK = 0x7f000001 };
+
 struct server {
     enum far_server which;
     int listener;
@@ -48,6 +51,9 @@ const char *const far_words[FAR_MANNER_COUNT] = {
 
 uint32_t far_address(unsigned number, unsigned i)
 {
+    if (number == HOST_NUMBER) {
+        return LOOPBACK;
+    }
     return 10u << 24 | ((number * 0x9e37u + i) & 0xffffffu);
 }
 

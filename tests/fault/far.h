@@ -42,6 +42,9 @@ enum far_server {
 
 #define FAR_NAME "far.test"
 
+/* A name whose address is that of the servers. */
+#define FAR_HOST "plain-65535.test"
+
 struct far_end {
     pid_t process;
     uint16_t port[FAR_SERVER_COUNT];

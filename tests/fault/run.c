@@ -66,20 +66,27 @@ static void must(bool good, const char *what)
 
 static void make_config(struct run *run)
 {
-    char urls[UPSTREAMS_MAX][64];
+    char urls[UPSTREAMS_MAX][64], asked[64];
     const char *upstream[UPSTREAMS_MAX];
     static char *quiet[] = {NULL};
+    char *named[] = {asked, NULL};
+    snprintf(asked, sizeof asked, "DNSEAL_BOOTSTRAP=tls://127.0.0.1:%u#" FAR_NAME, run->far->port[FAR_GOOD]);
     static char *talkative[] = {"DNSEAL_LOG_QUERIES=full", "DNSEAL_LOG_LEVEL=debug", NULL};
     for (size_t i = 0; i < run->story->server_count; i++) {
         enum far_server server = run->story->servers[i];
-        snprintf(urls[i], sizeof urls[i],
-                 server == FAR_BARE ? "udp://127.0.0.1:%u" : "tls://127.0.0.1:%u#" FAR_NAME,
-                 run->far->port[server]);
+        if (server == FAR_BARE) {
+            snprintf(urls[i], sizeof urls[i], "udp://127.0.0.1:%u", run->far->port[server]);
+        } else {
+            snprintf(urls[i], sizeof urls[i], "tls://%s:%u#" FAR_NAME,
+                     run->story->by_name ? FAR_HOST : "127.0.0.1", run->far->port[server]);
+        }
         upstream[i] = urls[i];
     }
     struct config_sources sources = {.upstream = upstream,
                                      .upstream_count = run->story->server_count,
-                                     .environment = run->story->logs ? talkative : quiet};
+                                     .environment = run->story->logs      ? talkative
+                                                    : run->story->by_name ? named
+                                                                          : quiet};
     struct config_report to = {.error = report};
     must(config_build(&sources, &to, &run->config) == 0, "no configuration");
 }

@@ -44,6 +44,7 @@ struct story {
     bool cold;       /* OpenSSL comes up under faults as well */
     bool from_start; /* faults strike from the engine's first call on, else once it is ready */
     bool logs;       /* every query, and all that can be said */
+    bool by_name;    /* the servers are known by name alone, and the first good one is asked for it */
 };
 
 struct plan {

@@ -231,6 +231,20 @@ static void clear_text_truncated(struct run *run)
     }
 }
 
+/* The first questions wait for the server's address, and it is looked up again when the server cannot be
+ * reached.
+ *
+ * Shows: O05, G3, pain 30 */
+static void server_by_name(struct run *run)
+{
+    client_ask(run, FAR_PLAIN, 5);
+    client_await(run);
+    client_ask(run, FAR_CLOSE, 1);
+    client_await(run);
+    client_ask(run, FAR_PLAIN, 5);
+    client_await(run);
+}
+
 #define STORY(function) .name = #function, .play = function
 
 const struct story stories[] = {
@@ -251,6 +265,8 @@ const struct story stories[] = {
     {STORY(link_refreshed), .servers = {FAR_BRIEF}, .server_count = 1},
     {STORY(clients_leave), .servers = {FAR_GOOD}, .server_count = 1},
     {STORY(drained), .servers = {FAR_GOOD}, .server_count = 1},
+    {STORY(server_by_name), .servers = {FAR_ABSENT, FAR_GOOD}, .server_count = 2, .from_start = true,
+     .by_name = true},
     {STORY(everything_logged), .servers = {FAR_GOOD}, .server_count = 1, .logs = true},
     {STORY(clear_text), .servers = {FAR_BARE}, .server_count = 1},
     {STORY(clear_text_truncated), .servers = {FAR_BARE}, .server_count = 1},

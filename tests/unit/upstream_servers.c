@@ -186,6 +186,16 @@ const struct upstream_options usual = {
     .server_count = 1,
 };
 
+struct upstream_surroundings surroundings(void)
+{
+    return (struct upstream_surroundings){.loop = loop,
+                                          .shop = &shop,
+                                          .random = &chance,
+                                          .log = &quiet,
+                                          .metrics = &metrics->worker[0],
+                                          .wall = clock_wall};
+}
+
 void open_pool(struct upstream_options options)
 {
     static const char *const labels[SERVERS] = {"one", "two", "three"};
@@ -195,12 +205,7 @@ void open_pool(struct upstream_options options)
             .label = labels[i], .transport = UPSTREAM_TCP, .addresses = {1, {servers[i].address}}, .page = i};
     }
     options.servers = list;
-    struct upstream_surroundings around = {.loop = loop,
-                                           .shop = &shop,
-                                           .random = &chance,
-                                           .log = &quiet,
-                                           .metrics = &metrics->worker[0],
-                                           .wall = clock_wall};
+    struct upstream_surroundings around = surroundings();
     assert_int_equal(upstream_pool_open(&options, &around, &pool), 0);
 }
 

@@ -66,6 +66,9 @@ int tear_down(void **state);
 void open_pool(struct upstream_options options);
 void open_pool_of(size_t count);
 
+/* What a pool lives on here. */
+struct upstream_surroundings surroundings(void);
+
 void connection_close(struct connection *connection);
 
 /* Connections are refused from here on. */
