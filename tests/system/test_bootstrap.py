@@ -10,7 +10,7 @@ import pytest
 import wire
 import zone as zones
 from namespace import ip
-from program import run, scaled
+from program import merged, run, scaled
 
 
 def names(**hosts):
@@ -206,6 +206,19 @@ def test_a_restart_does_without_bootstrap(a, boot, dnseal, place):
     assert time.monotonic() - begun < scaled(1)
     program.wait_event("bootstrap_failed", 8)
     assert program.query_udp("three.x.test").rcode == 0
+
+
+def test_each_worker_looks_up(a, boot, dnseal, place):
+    """Shows: pain 30
+
+    And each tells the monitor, from its own thread; what all of them found is one line."""
+    boot.zone = names(a=[a.address])
+    program = dnseal(host_of(a), **merged(asks(boot, workers=3), kept(place)))
+    assert program.wait_event("bootstrap", scaled(5), count=3)
+    for number in range(30):
+        assert program.query_udp("n%d.x.test" % number).rcode == 0
+    wait_for(place.exists)
+    assert place.read_text() == "dnseal addresses 1\na.test %s\nend\n" % a.address
 
 
 def test_what_was_kept_is_looked_up_beside(server, boot, dnseal, place):
