@@ -10,6 +10,9 @@
 
 #include "base/clock.h"
 
+#include "dns/dns.h"
+#include "event/event.h"
+
 #include "bootstrap/bootstrap.h"
 
 enum { BOOTSTRAP_FAMILIES = 2 };
