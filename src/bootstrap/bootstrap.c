@@ -107,6 +107,6 @@ void bootstrap_network_changed(struct bootstrap *bootstrap)
         upstream_pool_network_changed(bootstrap->pools[i]);
     }
     for (size_t i = 0; i < bootstrap->options.name_count; i++) {
-        bootstrap->names[i].has_lapsed = true;
+        bootstrap_name_doubt(&bootstrap->names[i]);
     }
 }

@@ -79,6 +79,9 @@ void bootstrap_name_init(struct bootstrap_name *name, struct bootstrap *bootstra
 /* From here on it lives. */
 void bootstrap_name_begin(struct bootstrap_name *name, const struct bootstrap_target *target);
 
+/* What is known of the network holds no more: where the last look-up failed, another one may not. */
+void bootstrap_name_doubt(struct bootstrap_name *name);
+
 /* Takes everything back. */
 void bootstrap_name_end(struct bootstrap_name *name);
 

@@ -5,7 +5,8 @@
  * had its chance (RFC 8305, section 3).
  *
  * Without use there is no timer: a name that nobody needed is looked up when its server is connected to
- * again, and serves with its old addresses meanwhile.
+ * again, and serves with its old addresses meanwhile. Only while there are none it is looked up on and on, as
+ * any server that is down is looked at.
  */
 #include <assert.h>
 #include <string.h>
@@ -116,6 +117,12 @@ static bool has_found(const struct bootstrap_name *name)
     return found;
 }
 
+/* That is no fault of the name, and whoever waits for it should know. */
+static bool is_clock(const char *reason)
+{
+    return reason != NULL && strcmp(reason, "wrong_clock") == 0;
+}
+
 /* All questions have come to an end. */
 static void finish(struct bootstrap_name *name)
 {
@@ -130,6 +137,8 @@ static void finish(struct bootstrap_name *name)
     }
     name->failures++;
     bootstrap_tell_failure(name);
+    upstream_pool_unresolved(name->target.pool, name->target.server,
+                             is_clock(name->reason) ? name->reason : "unresolved");
     plan(name, now + retry_of(name));
 }
 
@@ -299,7 +308,8 @@ static void on_due(struct event_timer *timer)
 {
     struct bootstrap_name *name = container_of(timer, struct bootstrap_name, due);
     take_back(name); /* it has given what it had, and that is not enough */
-    if (name->is_wanted || upstream_pool_is_warm(name->target.pool)) {
+    bool is_known = name->given.count > 0;
+    if (name->is_wanted || !is_known || upstream_pool_is_warm(name->target.pool)) {
         begin(name);
     } else {
         name->has_lapsed = true;
@@ -316,6 +326,14 @@ static void on_wanted(struct upstream_lookup *lookup, bool is_urgent)
     uint64_t now = event_now(loop_of(name)), due = name->begun_at + DISTANCE_LEAST;
     name->is_wanted = true;
     plan(name, due > now ? due : now);
+}
+
+void bootstrap_name_doubt(struct bootstrap_name *name)
+{
+    name->has_lapsed = true;
+    if (name->failures > 0) {
+        on_wanted(&name->lookup, true);
+    }
 }
 
 /* ---- life ---- */

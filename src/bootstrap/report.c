@@ -43,6 +43,9 @@ static const char *hint_of(const char *reason)
         {"no_address", "the name has no address: check the host name in the upstream's URL"},
         {"own_address",
          "the name has the address of a listener of this program, and would be asked in a circle"},
+        {"wrong_clock",
+         "this machine's clock is before this program was made: set it, or ask a server in clear text for "
+         "addresses (udp://), which needs no clock; the names are looked up as soon as the clock is right"},
         {"failure", "the servers of bootstrap cannot say: name others there, or the server by its address"},
     };
     for (size_t i = 0; i < sizeof hints / sizeof hints[0]; i++) {
@@ -51,8 +54,7 @@ static const char *hint_of(const char *reason)
         }
     }
     return "the servers of bootstrap cannot be reached: check the network, and upstream_down before this; it "
-           "is "
-           "tried again as queries come";
+           "is tried again as queries come";
 }
 
 void bootstrap_tell_failure(struct bootstrap_name *name)

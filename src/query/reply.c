@@ -193,9 +193,10 @@ bool query_reply_late(struct query *query, const struct dns_stored *stored, int 
 /* Whoever reads this must look at a clock, and not at the server. */
 static const char *reason_text(const char *reason)
 {
-    return strcmp(reason, "wrong_clock") == 0
-               ? "wrong_clock (the forwarder's clock is before the forwarder was made: set it)"
-               : reason;
+    if (strcmp(reason, "wrong_clock") == 0) {
+        return "wrong_clock (the forwarder's clock is before the forwarder was made: set it)";
+    }
+    return strcmp(reason, "unresolved") == 0 ? "unresolved (its address is not known yet)" : reason;
 }
 
 /* The extended error for a question that no server answered: what failed, in words (RFC 8914). */

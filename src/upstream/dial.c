@@ -262,6 +262,16 @@ static void leave_former(struct upstream_server *server)
     }
 }
 
+/* Whether it answers there has to be seen. */
+static void forget_unresolved(struct upstream_server *server)
+{
+    uint64_t since;
+    if (server->is_unresolved && upstream_fact_health(server->fact, &since) == UPSTREAM_DOWN) {
+        upstream_fact_turn(server->fact, UPSTREAM_UNKNOWN, event_now(server->pool->around.loop));
+    }
+    server->is_unresolved = false;
+}
+
 static void set_addresses(struct upstream_server *server, const struct address_list *addresses)
 {
     struct address_list former = server->addresses;
@@ -275,6 +285,7 @@ static void set_addresses(struct upstream_server *server, const struct address_l
         keep_former(server, &former);
     }
     leave_former(server);
+    forget_unresolved(server);
     if (was_down && has_new) {
         upstream_server_forgive(server);
     }
@@ -295,5 +306,28 @@ void upstream_pool_set_addresses(struct upstream_pool *pool, size_t index,
     set_addresses(&pool->server[index], addresses);
     if (pool->server[index].half != NULL) {
         set_addresses(pool->server[index].half, addresses);
+    }
+}
+
+/* Another worker may have found its addresses, and reached it: that is known better than this. */
+static void set_unresolved(struct upstream_server *server, const char *reason)
+{
+    uint64_t since;
+    if (server->addresses.count > 0) {
+        return;
+    }
+    server->reason = reason;
+    if (upstream_fact_health(server->fact, &since) == UPSTREAM_UNKNOWN) {
+        upstream_fact_turn(server->fact, UPSTREAM_DOWN, event_now(server->pool->around.loop));
+        server->is_unresolved = true;
+    }
+}
+
+void upstream_pool_unresolved(struct upstream_pool *pool, size_t index, const char *reason)
+{
+    assert(index < pool->server_count);
+    set_unresolved(&pool->server[index], reason);
+    if (pool->server[index].half != NULL) {
+        set_unresolved(pool->server[index].half, reason);
     }
 }

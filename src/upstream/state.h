@@ -180,6 +180,7 @@ struct upstream_server {
     size_t own_count; /* the first so many are the server's; those behind were, until one of these works */
     struct address worked;  /* the address that did last */
     struct address told;    /* the one that the log speaks of */
+    bool is_unresolved;     /* nothing but that makes it down */
     struct list retired;    /* longest first */
     unsigned link_count;    /* in all three */
     struct list waiting;    /* questions for which no link has room */

@@ -130,6 +130,10 @@ void upstream_pool_close(struct upstream_pool *pool);
 void upstream_pool_set_addresses(struct upstream_pool *pool, size_t server,
                                  const struct address_list *addresses);
 
+/* The addresses of the server with this index could not be found out, for this reason (a static word). Where
+ * it has none, it is down. */
+void upstream_pool_unresolved(struct upstream_pool *pool, size_t server, const char *reason);
+
 /* Whether questions came of late (`warm`). */
 bool upstream_pool_is_warm(const struct upstream_pool *pool);
 
