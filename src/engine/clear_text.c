@@ -1,6 +1,6 @@
 /*
  * What leaves readable for whoever watches the line, told at the start: the groups of servers that are asked
- * in clear text, and what goes there. Called by engine.c.
+ * in clear text, and what goes there; and who is asked so for the addresses of servers. Called by engine.c.
  */
 #include "engine/clear_text.h"
 
@@ -84,5 +84,41 @@ bool clear_text_begin(struct log *log, const struct config *config, unsigned gro
     log_text(log, "listeners", name_listeners(&names, config, group));
     log_text(log, "hint",
              "everybody on the way reads what these names and listeners ask: mean it, or use tls://");
+    return true;
+}
+
+static const char *name_bootstrap(struct names *names, const struct config *config)
+{
+    *names = (struct names){.size = 0};
+    for (size_t i = 0; i < config->bootstrap_count; i++) {
+        if (config->bootstrap[i].transport != CONFIG_TLS) {
+            names_add(names, config->bootstrap[i].url);
+        }
+    }
+    return names->text;
+}
+
+static const char *name_hosts(struct names *names, const struct config *config)
+{
+    *names = (struct names){.size = 0};
+    for (size_t i = 0; i < config->upstream_count; i++) {
+        if (config->upstreams[i].host != NULL) {
+            names_add(names, config->upstreams[i].host);
+        }
+    }
+    return names->text;
+}
+
+bool clear_text_begin_bootstrap(struct log *log, const struct config *config)
+{
+    struct names asked, hosts;
+    if (name_bootstrap(&asked, config)[0] == '\0' || !log_begin(log, LOG_WARNING, "clear_text")) {
+        return false;
+    }
+    log_text(log, "bootstrap", asked.text);
+    log_text(log, "names", name_hosts(&hosts, config));
+    log_text(log, "hint",
+             "everybody on the way reads these names and can change their addresses, which a server over TLS "
+             "does not suffer from, and one in clear text does: mean it, or use tls://");
     return true;
 }

@@ -396,6 +396,9 @@ static void log_clear_text(struct engine *engine)
             end_event(engine);
         }
     }
+    if (clear_text_begin_bootstrap(own_log(engine), engine->setup->config)) {
+        end_event(engine);
+    }
 }
 
 static void log_ready(struct engine *engine)

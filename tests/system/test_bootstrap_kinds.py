@@ -43,7 +43,7 @@ def wait_health(program, code, seconds):
 def test_addresses_are_asked_for_in_clear_text(a, plain_boot, dnseal, transport):
     """Shows: pain 30, M7, RFC7830-6
 
-    The server that is found is asked over TLS all the same."""
+    The log tells of it, and the server that is found is asked over TLS all the same."""
     plain_boot.zone = names(a=[a.address])
     url = plain_boot.url.replace("udp", transport)
     program = dnseal(host_of(a), bootstrap=[url], workers=1)
@@ -52,6 +52,16 @@ def test_addresses_are_asked_for_in_clear_text(a, plain_boot, dnseal, transport)
     assert {(heard.name.lower(), heard.transport) for heard in plain_boot.heard} == {("a.test.", transport)}
     assert all(code not in (11, 12) or (code, transport) == (11, "tcp")
                for heard in plain_boot.heard for code, _ in heard.message.opt.options)
+    told, = program.seen("clear_text")
+    assert told["bootstrap"] == url and told["names"] == "a.test" and "tls://" in told["hint"]
+
+
+def test_nothing_is_told_of_clear_text_where_there_is_none(a, boot, dnseal):  # noqa: F811
+    """Shows: M7"""
+    boot.zone = names(a=[a.address])
+    program = dnseal(host_of(a), **asks(boot))
+    assert program.query_udp("www.x.test").rcode == 0
+    assert not program.seen("clear_text")
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
