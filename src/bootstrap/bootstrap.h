@@ -54,6 +54,27 @@ struct bootstrap_target {
  * server asks for it. */
 void bootstrap_begin(struct bootstrap *bootstrap, size_t name, const struct bootstrap_target *target);
 
+/* What is asked of a host. */
+struct bootstrap_form {
+    const char *host;     /* a valid host name */
+    uint16_t type;        /* A or AAAA */
+    size_t padding_block; /* where the question is encrypted; 0: no padding */
+};
+
+/* Writes the question into `room`, as it fits the pool, and makes of the ask one for it: all but the deadline
+ * and `done`. */
+void bootstrap_question_write(struct upstream_ask *ask, const struct upstream_pool *pool,
+                              const struct bootstrap_form *form, uint8_t room[DNS_QUERY_MAX]);
+
+/* The addresses that the answer to such a question holds, with this port, and without those that nobody can
+ * have. NULL, or why there are none: "denied", "failure" or "no_address". */
+const char *bootstrap_answer_read(const struct dns_answer *answer, uint16_t type, uint16_t port,
+                                  struct address_list *out);
+
+/* What a person can do about a reason for which a name has no address; NULL where it is none of this room's.
+ */
+const char *bootstrap_reason_hint(const char *reason);
+
 /* What is known of the network holds no more. */
 void bootstrap_network_changed(struct bootstrap *bootstrap);
 

@@ -2,8 +2,8 @@
  * What the files of this room share. A name has two families of addresses; a look-up asks every server for
  * both, and each family takes the first good answer.
  *
- * Files, from the bottom up: report.c (what the log is told), name.c (a name's life), bootstrap.c (opening
- * and closing).
+ * Files, from the bottom up: question.c (what is asked), report.c (what the log is told), name.c (a name's
+ * life), bootstrap.c (opening and closing).
  */
 #ifndef BOOTSTRAP_INTERNAL_H
 #define BOOTSTRAP_INTERNAL_H
@@ -29,7 +29,6 @@ struct bootstrap_question {
 
 struct bootstrap_family {
     uint16_t type;
-    uint8_t family, size; /* of an address */
     struct address_list addresses;
     unsigned out;      /* questions */
     bool is_settled;   /* in this look-up, by an answer */

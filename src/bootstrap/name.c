@@ -150,27 +150,19 @@ static void blame(struct bootstrap_name *name, const char *reason, const char *s
     name->blamed = server;
 }
 
-/* The addresses in an answer to which a connection makes sense. */
-static struct address_list read_addresses(const struct bootstrap_question *question,
-                                          const struct dns_answer *answer, bool *has_own)
+/* Takes those out that are our own; whether there were any. */
+static bool leave_own(const struct bootstrap_question *question, struct address_list *addresses)
 {
     const struct bootstrap_options *options = &question->name->bootstrap->options;
-    struct address_list list = {0};
-    struct span data[ADDRESS_LIST_MAX];
-    size_t count = dns_answer_data(answer, data, ADDRESS_LIST_MAX);
-    for (size_t i = 0; i < count; i++) {
-        struct address address = {.family = question->family->family, .port = question->name->target.port};
-        if (data[i].size != question->family->size) {
-            continue;
-        }
-        memcpy(address.bytes, data[i].data, data[i].size);
-        if (options->is_own(options->owner, question->name->number, &address)) {
-            *has_own = true;
-        } else if (!address_is_any(&address) && !address_is_multicast(&address)) {
-            address_list_add(&list, &address);
+    struct address_list others = {0};
+    for (size_t i = 0; i < addresses->count; i++) {
+        if (!options->is_own(options->owner, question->name->number, &addresses->items[i])) {
+            address_list_add(&others, &addresses->items[i]);
         }
     }
-    return list;
+    bool had_own = others.count < addresses->count;
+    *addresses = others;
+    return had_own;
 }
 
 static void settle(struct bootstrap_family *family, const struct address_list *addresses,
@@ -198,24 +190,17 @@ static void forget_rest(struct bootstrap_name *name, const struct bootstrap_fami
 static void take_answer(struct bootstrap_question *question, const struct upstream_result *result)
 {
     struct bootstrap_family *family = question->family;
-    const struct dns_answer *answer = result->answer;
-    bool has_own = false;
-    if (answer->rcode == DNS_RCODE_NXDOMAIN) {
-        blame(question->name, "denied", result->server);
-        return;
-    }
-    if (answer->rcode != DNS_RCODE_NOERROR || answer->tc) {
-        blame(question->name, "failure", result->server);
-        return;
-    }
-    struct address_list addresses = read_addresses(question, answer, &has_own);
+    struct address_list addresses;
+    const char *reason =
+        bootstrap_answer_read(result->answer, family->type, question->name->target.port, &addresses);
+    bool had_own = leave_own(question, &addresses);
     if (addresses.count > 0) {
-        settle(family, &addresses, answer);
+        settle(family, &addresses, result->answer);
         forget_rest(question->name, family);
         return;
     }
-    blame(question->name, has_own ? "own_address" : "no_address", result->server);
-    family->is_empty |= !has_own;
+    blame(question->name, had_own ? "own_address" : reason, result->server);
+    family->is_empty |= reason != NULL && strcmp(reason, "no_address") == 0;
 }
 
 /* That there is no address of a family is an answer too, once nobody else can have another one. */
@@ -249,33 +234,6 @@ static void on_done(struct upstream_ask *ask, const struct upstream_result *resu
 
 /* ---- questions ---- */
 
-static void write_question(struct bootstrap_question *question, const struct upstream_pool *pool)
-{
-    const struct bootstrap_name *name = question->name;
-    uint8_t bytes[DNS_QUESTION_MAX];
-    size_t size;
-    int error = dns_name_from_text(span_text(name->target.host), bytes, &size);
-    assert(error == 0);
-    dns_name_to_lower(bytes, size);
-    bytes_put_u16(bytes + size, question->family->type);
-    bytes_put_u16(bytes + size + 2, DNS_CLASS_IN);
-    struct upstream_form fits = upstream_pool_form(pool);
-    struct dns_question_form form = {
-        .question = span_of(bytes, size + 4),
-        .rd = true,
-        .keepalive = fits.keepalive,
-        .padding_block = fits.pads ? name->bootstrap->options.padding_block : 0,
-    };
-    struct upstream_ask *ask = &question->ask;
-    ask->message = question->message;
-    error = dns_query_write(&form, question->message, sizeof question->message, &ask->message_size);
-    assert(error == 0);
-    ask->question = span_of(question->message + DNS_HEADER_SIZE, size + 4);
-    ask->is_signed = false;
-    ask->id = 0;
-    ask->done = on_done;
-}
-
 static void begin(struct bootstrap_name *name)
 {
     uint64_t now = event_now(loop_of(name));
@@ -289,7 +247,11 @@ static void begin(struct bootstrap_name *name)
     for (size_t i = 0; i < BOOTSTRAP_FAMILIES * name->bootstrap->server_count; i++) {
         struct bootstrap_question *question = &name->questions[i];
         struct upstream_pool *pool = name->bootstrap->pools[i / BOOTSTRAP_FAMILIES];
-        write_question(question, pool);
+        struct bootstrap_form form = {.host = name->target.host,
+                                      .type = question->family->type,
+                                      .padding_block = name->bootstrap->options.padding_block};
+        bootstrap_question_write(&question->ask, pool, &form, question->message);
+        question->ask.done = on_done;
         question->is_out = true;
         question->family->out++;
         question->ask.deadline = now + PATIENCE;
@@ -344,8 +306,7 @@ void bootstrap_name_init(struct bootstrap_name *name, struct bootstrap *bootstra
         .lookup.wanted = on_wanted,
         .bootstrap = bootstrap,
         .number = number,
-        .family = {{.type = DNS_TYPE_AAAA, .family = AF_INET6, .size = 16},
-                   {.type = DNS_TYPE_A, .family = AF_INET, .size = 4}},
+        .family = {{.type = DNS_TYPE_AAAA}, {.type = DNS_TYPE_A}},
         .questions = bootstrap->questions + number * bootstrap->server_count * BOOTSTRAP_FAMILIES,
     };
     event_timer_init(&name->due, on_due);

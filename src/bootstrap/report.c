@@ -34,7 +34,7 @@ void bootstrap_tell_found(const struct bootstrap_name *name, uint64_t lifetime)
     }
 }
 
-static const char *hint_of(const char *reason)
+const char *bootstrap_reason_hint(const char *reason)
 {
     static const struct {
         const char *reason, *hint;
@@ -53,8 +53,7 @@ static const char *hint_of(const char *reason)
             return hints[i].hint;
         }
     }
-    return "the servers of bootstrap cannot be reached: check the network, and upstream_down before this; it "
-           "is tried again as queries come";
+    return NULL;
 }
 
 void bootstrap_tell_failure(struct bootstrap_name *name)
@@ -62,6 +61,7 @@ void bootstrap_tell_failure(struct bootstrap_name *name)
     struct log *log = name->bootstrap->around.log;
     uint64_t now = event_now(name->bootstrap->around.loop);
     const char *reason = name->reason != NULL ? name->reason : "timeout";
+    const char *hint = bootstrap_reason_hint(reason);
     if (name->told != NULL &&
         now - name->told_at < (strcmp(name->told, reason) == 0 ? LOG_REPEAT : LOG_DISTANCE)) {
         return;
@@ -73,7 +73,10 @@ void bootstrap_tell_failure(struct bootstrap_name *name)
         log_text(log, "reason", reason);
         log_text(log, "server", name->blamed != NULL ? name->blamed : "");
         log_number(log, "kept", (int64_t)name->given.count);
-        log_text(log, "hint", hint_of(reason));
+        log_text(log, "hint",
+                 hint != NULL ? hint
+                              : "the servers of bootstrap cannot be reached: check the network, and "
+                                "upstream_down before this; it is tried again as queries come");
         log_end(log, name->bootstrap->around.wall());
     }
 }
