@@ -235,9 +235,13 @@ static void way_to_another_name(const struct probe_result *result, struct text o
     const char *names = own_certificate(result)->names;
     const struct address *address = &result->upstream->address;
     struct span name = usable_name(names);
+    const char *host = result->upstream->host;
     char server[ADDRESS_TEXT_SIZE];
     address_format(address, true, server);
-    if (name.size > 0) {
+    if (name.size > 0 && host != NULL) {
+        snprintf(out.at, out.size, "if that is whom you mean, write tls://%s:%u#%.*s", host,
+                 (unsigned)address->port, (int)name.size, (const char *)name.data);
+    } else if (name.size > 0) {
         snprintf(out.at, out.size, "if that is whom you mean, write tls://%s#%.*s", server, (int)name.size,
                  (const char *)name.data);
     } else if (bears_address(names, address)) {

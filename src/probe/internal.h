@@ -1,12 +1,14 @@
 /*
  * What the files of the probe share.
  *
- * Files, from the bottom up: question.c (what is asked), dial.c (one server, step by step),
- * datagram.c (one of UDP), page.c (lines of
- * a report), explain.c (what is wrong), report.c (what was found), probe.c (all servers at once).
+ * Files, from the bottom up: lookup.c (where servers are that are known by name), question.c (what is asked),
+ * dial.c (one server, step by step), datagram.c (one of UDP), page.c (lines of a report), explain.c (what is
+ * wrong), report.c (what was found), probe.c (all servers at once).
  */
 #ifndef PROBE_INTERNAL_H
 #define PROBE_INTERNAL_H
+
+#include "base/random.h"
 
 #include "dns/dns.h"
 #include "event/event.h"
@@ -50,6 +52,26 @@ struct probe_result {
     enum probe_resumption resumption;
     const char *stream_reason; /* of a server of UDP: why it cannot be asked over TCP, NULL: it can */
 };
+
+/* ---- lookup.c ---- */
+
+/* What one of those who are asked for addresses says about a host. */
+struct probe_said {
+    struct address_list addresses;
+    const char *reason; /* static word, where there are none */
+    uint64_t time;      /* nanoseconds, of the last answer; 0: none came */
+};
+
+/* What is known of where a server is. */
+struct probe_lookup {
+    const struct config_upstream *upstream; /* NULL: it is not known by name */
+    struct address_list addresses;          /* those that any of them told, but for our own */
+    struct probe_said said[CONFIG_BOOTSTRAP_MAX];
+};
+
+/* Asks for the addresses of all servers that are known by name, and waits for what is said. ERROR_MEMORY. */
+int probe_look_up(const struct probe_setup *setup, struct stream_shop *shop, struct random *random,
+                  struct probe_lookup all[CONFIG_UPSTREAMS_MAX]);
 
 /* ---- question.c ---- */
 
@@ -171,5 +193,9 @@ void probe_way_out(const struct probe_result *result, char *out, size_t size);
 /* ---- report.c ---- */
 
 void probe_report(const struct probe_result *result, const struct probe_page *page);
+
+/* Where a server is that is known by name, and who says so. */
+void probe_report_lookup(const struct probe_lookup *lookup, const struct config *config,
+                         const struct probe_page *page);
 
 #endif

@@ -1,23 +1,31 @@
 /*
- * All servers at once, each by a dial of its own, in one loop; and the report, when the last one is done.
- * Called by the monitor, in a child of it.
+ * All servers at once, each address by a dial of its own, in one loop, once it is known where they are; and
+ * the report, when the last one is done. Called by the monitor, in a child of it.
  */
 #include "probe/probe.h"
+
+#include <stdio.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/random.h"
 
+#include "net/net.h"
+
 #include "probe/internal.h"
 
-enum { BLOCKS_PER_SERVER = 64 };
+enum { BLOCKS_PER_LINE = 64, LINES_MAX = CONFIG_UPSTREAMS_MAX * ADDRESS_LIST_MAX, LABEL_SIZE = 640 };
 
 struct probe;
 
-/* One server. */
+/* One address of a server. */
 struct line {
     struct probe *probe;
+    size_t number;                   /* of the upstream */
+    struct config_upstream upstream; /* at this address */
+    char label[LABEL_SIZE];
+    bool is_left_out;
     struct probe_dial dial;
     struct probe_result result;
 };
@@ -28,7 +36,9 @@ struct probe {
     struct stream_shop shop;
     struct random random;
     size_t running;
-    struct line lines[CONFIG_UPSTREAMS_MAX];
+    struct probe_lookup lookups[CONFIG_UPSTREAMS_MAX];
+    size_t line_count;
+    struct line lines[LINES_MAX];
 };
 
 /* ---- dialling ---- */
@@ -41,25 +51,70 @@ static void on_done(struct probe_dial *dial)
     }
 }
 
-static int open_line(struct probe *probe, size_t index)
+static int open_dial(struct line *line)
 {
+    struct probe *probe = line->probe;
     const struct config *config = probe->setup->config;
-    const struct config_upstream *upstream = &config->upstreams[index];
-    struct line *line = &probe->lines[index];
-    line->probe = probe;
-    line->result.upstream = upstream;
+    line->result.upstream = &line->upstream;
     line->result.keepalive = -1;
     line->dial.shop = &probe->shop;
     line->dial.config = config;
     line->dial.result = &line->result;
     line->dial.done = on_done;
     line->dial.first_id = random_u16(&probe->random);
-    probe_theme_choose(config, upstream->group, random_u64(&probe->random), &line->dial.theme);
-    if (upstream->transport != CONFIG_TLS) {
+    probe_theme_choose(config, line->upstream.group, random_u64(&probe->random), &line->dial.theme);
+    if (line->upstream.transport != CONFIG_TLS) {
         return 0;
     }
-    struct tls_identity identity = config_upstream_identity(config, upstream);
+    struct tls_identity identity = config_upstream_identity(config, &line->upstream);
     return tls_client_build(&identity, probe->setup->trust, &line->dial.client);
+}
+
+static struct line *add_line(struct probe *probe, size_t number)
+{
+    struct line *line = &probe->lines[probe->line_count++];
+    line->probe = probe;
+    line->number = number;
+    line->upstream = probe->setup->config->upstreams[number];
+    return line;
+}
+
+static bool has_route(const struct address_list *addresses)
+{
+    bool has = false;
+    for (size_t i = 0; i < addresses->count; i++) {
+        has |= net_has_route(&addresses->items[i]);
+    }
+    return has;
+}
+
+/* An address that no route leads to is told of, and dialled only where no other one is left. */
+static int open_addresses(struct probe *probe, size_t number)
+{
+    const struct address_list *addresses = &probe->lookups[number].addresses;
+    bool has_choice = has_route(addresses);
+    int error = 0;
+    for (size_t i = 0; i < addresses->count && error == 0; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        struct line *line = add_line(probe, number);
+        line->upstream.address = addresses->items[i];
+        address_format(&addresses->items[i], false, text);
+        snprintf(line->label, sizeof line->label, "%s at %s", line->upstream.label, text);
+        line->upstream.label = line->label;
+        line->is_left_out = has_choice && !net_has_route(&addresses->items[i]);
+        error = line->is_left_out ? 0 : open_dial(line);
+    }
+    return error;
+}
+
+/* At most: who is asked for addresses is a line of its own. */
+static size_t count_lines(const struct probe_setup *setup)
+{
+    size_t count = setup->config->bootstrap_count;
+    for (size_t i = 0; i < setup->upstream_count; i++) {
+        count += setup->config->upstreams[i].host != NULL ? ADDRESS_LIST_MAX : 1;
+    }
+    return count;
 }
 
 static int open_ground(struct probe *probe)
@@ -68,15 +123,19 @@ static int open_ground(struct probe *probe)
     if (error != 0) {
         return error;
     }
-    return stream_shop_open(&probe->shop, probe->loop, probe->setup->upstream_count * BLOCKS_PER_SERVER);
+    random_init(&probe->random);
+    return stream_shop_open(&probe->shop, probe->loop, count_lines(probe->setup) * BLOCKS_PER_LINE);
 }
 
 static int open_lines(struct probe *probe)
 {
     int error = open_ground(probe);
-    random_init(&probe->random);
+    if (error == 0) {
+        error = probe_look_up(probe->setup, &probe->shop, &probe->random, probe->lookups);
+    }
     for (size_t i = 0; i < probe->setup->upstream_count && error == 0; i++) {
-        error = open_line(probe, i);
+        bool by_name = probe->lookups[i].upstream != NULL;
+        error = by_name ? open_addresses(probe, i) : open_dial(add_line(probe, i));
     }
     return error;
 }
@@ -84,16 +143,22 @@ static int open_lines(struct probe *probe)
 static void dial_all(struct probe *probe)
 {
     event_loop_turn(probe->loop, 0); /* whatever was built before took its time */
-    probe->running = probe->setup->upstream_count;
-    for (size_t i = 0; i < probe->setup->upstream_count; i++) {
-        probe_dial_begin(&probe->lines[i].dial);
+    for (size_t i = 0; i < probe->line_count; i++) {
+        probe->running += !probe->lines[i].is_left_out;
     }
-    event_loop_run(probe->loop);
+    for (size_t i = 0; i < probe->line_count; i++) {
+        if (!probe->lines[i].is_left_out) {
+            probe_dial_begin(&probe->lines[i].dial);
+        }
+    }
+    if (probe->running > 0) {
+        event_loop_run(probe->loop);
+    }
 }
 
 static void close_lines(struct probe *probe)
 {
-    for (size_t i = 0; i < probe->setup->upstream_count; i++) {
+    for (size_t i = 0; i < probe->line_count; i++) {
         tls_client_free(probe->lines[i].dial.client);
     }
     if (probe->shop.scratch != NULL) {
@@ -111,6 +176,25 @@ static void tell_left_out(const struct probe_page *page, const struct config_ups
     probe_page_head(page, upstream->label, "left out: this machine has no route to it", false);
 }
 
+/* Whether one of its addresses works. */
+static bool tell_upstream(const struct probe *probe, size_t number, const struct probe_page *page)
+{
+    bool works = false;
+    if (probe->lookups[number].upstream != NULL) {
+        probe_report_lookup(&probe->lookups[number], probe->setup->config, page);
+    }
+    for (size_t i = 0; i < probe->line_count; i++) {
+        const struct line *line = &probe->lines[i];
+        if (line->number == number && line->is_left_out) {
+            tell_left_out(page, &line->upstream);
+        } else if (line->number == number) {
+            probe_report(&line->result, page);
+            works |= line->result.reason == NULL;
+        }
+    }
+    return works;
+}
+
 static size_t tell_all(const struct probe *probe)
 {
     const struct config *config = probe->setup->config;
@@ -123,8 +207,7 @@ static size_t tell_all(const struct probe *probe)
     };
     size_t failed = 0;
     for (size_t i = 0; i < probe->setup->upstream_count; i++) {
-        probe_report(&probe->lines[i].result, &page);
-        failed += probe->lines[i].result.reason != NULL;
+        failed += !tell_upstream(probe, i, &page);
     }
     for (size_t i = probe->setup->upstream_count; i < config->upstream_count; i++) {
         tell_left_out(&page, &config->upstreams[i]);

@@ -8,9 +8,10 @@
 
 #include "base/clock.h"
 
+#include "bootstrap/bootstrap.h"
 #include "probe/internal.h"
 
-enum { SENTENCE_SIZE = 512, VALIDITY_SIZE = 64, KEEPALIVE_UNITS = 10 };
+enum { SENTENCE_SIZE = 512, LIST_SIZE = 4096, VALIDITY_SIZE = 64, KEEPALIVE_UNITS = 10 };
 
 static double milliseconds(uint64_t nanoseconds)
 {
@@ -241,5 +242,64 @@ void probe_report(const struct probe_result *result, const struct probe_page *pa
     tell_chain(result, page);
     if (result->reason == NULL) {
         tell_service(result, page);
+    }
+}
+
+/* ---- servers that are known by name ---- */
+
+static void list_addresses(const struct address_list *list, char out[SENTENCE_SIZE])
+{
+    size_t size = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < list->count; i++) {
+        out[size] = ' ';
+        size += i > 0;
+        size += address_format(&list->items[i], false, out + size);
+    }
+}
+
+static void tell_said(const struct probe_said *said, const char *url, const struct probe_page *page)
+{
+    char text[SENTENCE_SIZE];
+    list_addresses(&said->addresses, text);
+    if (said->addresses.count > 0) {
+        probe_page_line(page, "asked", "%s: %s, in %.1f ms", url, text, milliseconds(said->time));
+    } else {
+        const char *hint = bootstrap_reason_hint(said->reason);
+        probe_page_line(page, "asked", "%s: fails: %s: %s", url, said->reason,
+                        hint != NULL ? hint : stream_reason_hint(said->reason));
+    }
+}
+
+static void tell_unresolved(const struct probe_lookup *lookup, const struct config *config,
+                            const struct probe_page *page)
+{
+    char verdict[LIST_SIZE];
+    size_t size = (size_t)snprintf(
+        verdict, sizeof verdict,
+        "FAILS: unresolved: nobody who was asked told an address of %s: ", lookup->upstream->host);
+    for (size_t i = 0; i < config->bootstrap_count && size < sizeof verdict; i++) {
+        size += (size_t)snprintf(verdict + size, sizeof verdict - size, "%s%s (%s)", i == 0 ? "" : ", ",
+                                 config->bootstrap[i].url, lookup->said[i].reason);
+    }
+    probe_page_head(page, lookup->upstream->label, verdict, true);
+    probe_page_line(
+        page, "way out",
+        "see below; or name others in bootstrap, or the server by its address (tls://ADDRESS#NAME)");
+}
+
+void probe_report_lookup(const struct probe_lookup *lookup, const struct config *config,
+                         const struct probe_page *page)
+{
+    char addresses[SENTENCE_SIZE], verdict[SENTENCE_SIZE + 16];
+    if (lookup->addresses.count == 0) {
+        tell_unresolved(lookup, config, page);
+    } else {
+        list_addresses(&lookup->addresses, addresses);
+        snprintf(verdict, sizeof verdict, "is at %s", addresses);
+        probe_page_head(page, lookup->upstream->label, verdict, false);
+    }
+    for (size_t i = 0; i < config->bootstrap_count; i++) {
+        tell_said(&lookup->said[i], config->bootstrap[i].url, page);
     }
 }

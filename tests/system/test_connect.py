@@ -14,6 +14,7 @@ import wire
 from certificates import BAD, make_authority, make_leaf
 from program import BINARY, clean_environment, run, scaled
 from shifted_clock import ShiftedClock
+from zone import Zone
 
 BAD_PIN = "sha256/" + "A" * 43 + "="
 
@@ -468,3 +469,95 @@ def test_nothing_is_dialled_where_the_check_fails(write_config, a, tmp_path):
     file, _, _ = write_config(a, tls={"ca": str(tmp_path / "missing.pem")})
     done = run(["-c", str(file), "--check", "--connect"])
     assert done.returncode == 1 and "missing.pem" in done.stderr and a.accepts == 0
+
+
+# ---- servers that are known by name ----
+
+def names(**hosts):
+    """A zone with the addresses of hosts: names(a=["127.0.0.1"]) is about a.test."""
+    return Zone("\n".join(["test. 300 TXT nothing"] + [
+        "%s.test. 300 %s %s" % (host, "AAAA" if ":" in address else "A", address)
+        for host, addresses in hosts.items() for address in addresses]))
+
+
+def host_of(server, name="a.test"):
+    return "tls://%s:%d" % (name, server.port)
+
+
+def test_a_server_by_name_is_told_at_each_address(connect, server, b, plain):
+    """Shows: I6, pain 30
+
+    Who was asked and what each said; one address works, nobody listens at the other: that is told in red, and the
+    upstream works."""
+    a, asked = server("a.test"), plain()
+    dead = server("a.test", port=a.port)
+    dead.kill()
+    b.zone, asked.zone = names(a=[dead.address, a.address]), names(a=[a.address])
+    report = connect(host_of(a), bootstrap=[b.url, asked.url])
+    url = host_of(a)
+    assert report.heads[0] == "%s: is at %s %s" % (url, dead.address, a.address), report.text
+    told = report.lines[0]["asked"]
+    assert re.fullmatch(re.escape("%s: %s %s, in " % (b.url, dead.address, a.address)) + r"[\d.]+ ms", told[0])
+    assert re.fullmatch(re.escape("%s: %s, in " % (asked.url, a.address)) + r"[\d.]+ ms", told[1])
+    assert report.heads[1] == "%s at %s: FAILS: refused: nothing listens there: the connection was refused" % (
+        url, dead.address)
+    assert report.heads[2] == "%s at %s: works" % (url, a.address)
+    assert report.one("identity", 2) == "a.test, which the certificate bears"
+    assert report.one("address", 2).startswith("%s:%d, TCP in" % (a.address, a.port))
+    assert "the upstream works" in report.text and report.code == 0
+    assert len(report.heads) == 3 and len(a.heard) == 13
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_server_in_clear_text_by_name(connect, plain, b, transport):
+    """Shows: I6, M7, pain 30"""
+    far = plain()
+    b.zone = names(a=[far.address])
+    report = connect("%s://a.test:%d" % (transport, far.port), bootstrap=[b.url])
+    assert report.code == 0, report.text
+    assert report.heads[1].endswith(" at %s: works" % far.address) and report.one("clear text", 1)
+
+
+def test_a_name_that_nobody_knows(connect, server, b, plain):
+    """Shows: L01, pain 30
+
+    The red line says who was asked, and why each of them told nothing."""
+    down, asked, wrong = plain(), plain(), server("a.test", identity=None)
+    down.stop()
+    wrong_url = wrong.url.replace("#a.test", "#other.test")
+    b.zone, asked.zone = names(), Zone("b.test. 300 A 127.0.0.1\ntest. 300 SOA a. b. 1 2 3 4 5")
+    report = connect("tls://a.test", bootstrap=[b.url, down.url, wrong_url], limits={"query_timeout": "2s"})
+    assert_fails(report, "unresolved", "nobody who was asked told an address of a.test: ",
+                 re.escape("%s (no_address), %s (refused), %s (wrong_name)" % (b.url, down.url, wrong_url)))
+    told = report.lines[0]["asked"]
+    assert len(told) == 3 and "check the host name" in told[0] and "nothing listens" in told[1]
+    assert "certificate bears another name" in told[2]
+    assert "1 of 1 upstreams fails" in report.text and len(report.heads) == 1
+
+
+def test_an_address_of_our_own_is_not_dialled(connect, a, b, address):
+    """Shows: pain 30, P02"""
+    home = address()
+    b.zone = names(a=[home])
+    report = connect("tls://a.test:%d" % a.port, bootstrap=[b.url], listen=["%s:%d" % (home, a.port)])
+    assert_fails(report, "unresolved", re.escape("%s (own_address)" % b.url))
+    assert "in a circle" in report.one("asked")
+
+
+def test_an_address_without_a_route_is_left_out(connect, server, b):
+    """Shows: I6, pain 30"""
+    a = server("a.test")
+    b.zone = names(a=["2001:db8::1", a.address])
+    report = connect(host_of(a), bootstrap=[b.url])
+    assert report.heads[0] == "%s: is at 2001:db8::1 %s" % (host_of(a), a.address)
+    assert "at 2001:db8::1: left out: this machine has no route" in report.heads[1], report.text
+    assert report.heads[2].endswith("works") and report.code == 0
+
+
+def test_a_name_with_another_certificate(connect, server, b):
+    """Shows: L01, pain 30"""
+    other = server("b.test")
+    b.zone = names(a=[other.address])
+    report = connect(host_of(other), bootstrap=[b.url])
+    assert_fails(report, "wrong_name", "bears b.test, and not a.test", server=1)
+    assert report.one("way out", 1).endswith("write tls://a.test:%d#b.test" % other.port)
