@@ -103,6 +103,7 @@ def test_all_of_them_are_down_and_come_back(a, boot, dnseal):
     program = dnseal(host_of(a), limits={"query_timeout": "2s"}, **asks(boot))
     answer = program.query_udp("early.x.test", opt=wire.opt_record())
     assert answer.rcode == wire.RCODES["SERVFAIL"]
+    assert any(b"unresolved (its address is not known yet)" in data for code, data in answer.opt.options if code == 15)
     boot.start()
     begun = time.monotonic()
     assert program.query_udp("late.x.test").rcode == 0

@@ -144,7 +144,7 @@ def test_ready_is_who_found_a_server(a, boot, dnseal):  # noqa: F811
     wait_health(program, 1, 10)
     assert "every upstream is down" in healthcheck(program).stderr
     boot.start()
-    wait_health(program, 0, 40)
+    wait_health(program, 0, 20)
     assert not a.heard
 
 

@@ -295,6 +295,40 @@ static void red_is_for_failures_and_for_terminals(void **state)
     assert_null(strchr(told, '\033'));
 }
 
+/* ---- where servers are ---- */
+
+/* Shows: I6, pain 30 */
+static void who_was_asked_for_an_address_is_told(void **state)
+{
+    (void)state;
+    struct config_upstream named = {.label = (char *)(uintptr_t) "tls://dns.example:853",
+                                    .host = (char *)(uintptr_t) "dns.example"};
+    struct config_upstream asked[] = {{.url = (char *)(uintptr_t) "tls://192.0.2.53:853#a.test"},
+                                      {.url = (char *)(uintptr_t) "udp://192.0.2.54:53"}};
+    struct config who = {.bootstrap = asked, .bootstrap_count = 2};
+    struct address_list one = {1, {upstream.address}};
+    struct probe_lookup lookup = {.upstream = &named, .said = {{.reason = "expired"}, {.reason = "denied"}}};
+    struct probe_page page = page_of(true);
+    probe_report_lookup(&lookup, &who, &page);
+    assert_string_equal(
+        told,
+        "\033[31mtls://dns.example:853: FAILS: unresolved: nobody who was asked told an address of "
+        "dns.example: tls://192.0.2.53:853#a.test (expired), udp://192.0.2.54:53 (denied)\033[0m\n"
+        "    way out      see below; or name others in bootstrap, or the server by its address "
+        "(tls://ADDRESS#NAME)\n"
+        "    asked        tls://192.0.2.53:853#a.test: fails: expired: the certificate has expired: tell its "
+        "operator, or check the clock of this machine\n"
+        "    asked        udp://192.0.2.54:53: fails: denied: there is no such name: check the host name in "
+        "the upstream's URL\n");
+    lookup.addresses = one;
+    lookup.said[1] = (struct probe_said){.addresses = one, .time = 3 * CLOCK_MILLISECOND};
+    page = page_of(true);
+    probe_report_lookup(&lookup, &who, &page);
+    assert_non_null(strstr(told, "tls://dns.example:853: is at 192.0.2.1\n"));
+    assert_non_null(strstr(told, "asked        udp://192.0.2.54:53: 192.0.2.1, in 3.0 ms\n"));
+    assert_null(strchr(told, '\033'));
+}
+
 /* ---- what is asked ---- */
 
 static struct config_listen listens[] = {{.group = 0}};
@@ -363,6 +397,7 @@ int main(void)
         cmocka_unit_test(failures_in_clear_text_do_not_speak_of_tls),
         cmocka_unit_test(another_certificate_of_the_chain_may_have_ended),
         cmocka_unit_test(red_is_for_failures_and_for_terminals),
+        cmocka_unit_test(who_was_asked_for_an_address_is_told),
         cmocka_unit_test(a_server_is_asked_for_what_it_is_there_for),
         cmocka_unit_test(distances_are_told_in_the_unit_that_fits),
     };
