@@ -46,7 +46,7 @@ static void read_data(const struct dns_answer *answer, struct address *form, str
             continue;
         }
         memcpy(address.bytes, data[i].data, size);
-        if (!address_is_any(&address) && !address_is_multicast(&address)) {
+        if (!address_is_any(&address) && !address_is_multicast(&address) && !address_is_unscoped(&address)) {
             address_list_add(out, &address);
         }
     }
