@@ -194,6 +194,7 @@ def test_letters_that_do_not_come_back(dnseal, plain):
     for name in names:
         assert is_right(program.query_udp(name), name, server)
     assert [server.count(name, "tcp") for name in names] == [1, 1, 0, 0, 0, 0]
+    assert program.wait_event("case_folded")
     assert len(program.seen("case_folded")) == 1
     assert [heard.name == heard.name.lower() for heard in server.heard if heard.transport == "udp"] \
         == [False] * 3 + [True] * 3
