@@ -66,10 +66,20 @@ bool upstream_fact_turn(struct upstream_fact *fact, enum upstream_health health,
 
 /* ---- one that does it for all ---- */
 
+static bool claim(upstream_word *word, uint64_t now, uint64_t distance)
+{
+    uint64_t last = load(word);
+    return (last == 0 || clock_since(last, now) >= distance) && exchange(word, &last, now);
+}
+
 bool upstream_fact_claim_probe(struct upstream_fact *fact, uint64_t now, uint64_t distance)
 {
-    uint64_t last = load(&fact->probed_at);
-    return (last == 0 || clock_since(last, now) >= distance) && exchange(&fact->probed_at, &last, now);
+    return claim(&fact->probed_at, now, distance);
+}
+
+bool upstream_fact_claim_connect(struct upstream_fact *fact, uint64_t now, uint64_t distance)
+{
+    return claim(&fact->connected_at, now, distance);
 }
 
 bool upstream_fact_claim_telling(struct upstream_fact *fact, const char *reason, uint64_t now, bool anew)

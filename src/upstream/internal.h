@@ -45,6 +45,9 @@ bool upstream_fact_turn(struct upstream_fact *fact, enum upstream_health health,
 /* Whether this worker is the one that probes the server now. */
 bool upstream_fact_claim_probe(struct upstream_fact *fact, uint64_t now, uint64_t distance);
 
+/* Whether it is this worker's turn to connect to a server that fails. */
+bool upstream_fact_claim_connect(struct upstream_fact *fact, uint64_t now, uint64_t distance);
+
 /* Whether this worker is the one that tells the log of this failure now: `anew` always. */
 bool upstream_fact_claim_telling(struct upstream_fact *fact, const char *reason, uint64_t now, bool anew);
 

@@ -103,8 +103,21 @@ bool upstream_server_may_try(struct upstream_server *server, uint64_t most)
     return true;
 }
 
+/* How soon a worker that waits for its turn looks whether another has reached the server. */
+#define TURN_LOOK (50 * CLOCK_MILLISECOND)
+
+/* All workers together connect to a server that fails as often as one would: they take turns. The moment to
+ * begin, or to look again. */
+static uint64_t take_turn(struct upstream_server *server, uint64_t now)
+{
+    uint64_t distance = sooner(server->backoff, server->pool->options.refused_retry);
+    bool is_mine = !server->failing || upstream_fact_claim_connect(server->fact, now, distance);
+    return is_mine ? now : now + TURN_LOOK;
+}
+
 void upstream_server_connect(struct upstream_server *server, uint64_t most)
 {
+    upstream_server_hear(server);
     bool is_udp = upstream_server_is_udp(server);
     bool has_all = upstream_server_is_dialing(server) || server->open_count >= server->pool->options.links;
     if (server->addresses.count == 0) {
@@ -116,6 +129,9 @@ void upstream_server_connect(struct upstream_server *server, uint64_t most)
     }
     uint64_t now = event_now(server->pool->around.loop);
     uint64_t due = upstream_server_connect_at(server, most);
+    if (due <= now && !is_udp) {
+        due = take_turn(server, now);
+    }
     if (due <= now && is_udp) {
         begin_try(server, now);
     } else if (due <= now) {

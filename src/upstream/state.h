@@ -114,6 +114,7 @@ struct upstream_fact {
     upstream_word latency;             /* and when it was measured */
     upstream_word idle_limit;          /* nanoseconds, 0: not known */
     upstream_word probed_at;
+    upstream_word connected_at;         /* when one of them began a connection while it was failing */
     upstream_word told_at, told_reason; /* what the log knows of a failure */
 };
 

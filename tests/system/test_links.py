@@ -1,4 +1,5 @@
 """The health of upstreams: dead, silent, slow and returning servers, and what a connection may cost."""
+import contextlib
 import time
 
 import pytest
@@ -6,9 +7,11 @@ import pytest
 import scripts
 import wire
 from clients import Flow, together
+from namespace import Capture
 from program import cpu_seconds, descriptors, is_sanitized, resident, scaled
 
 SERVFAIL = wire.RCODES["SERVFAIL"]
+SYN, ACK = 2, 16
 
 
 def assert_fails(program, name, limit=4.5):
@@ -169,6 +172,38 @@ def test_refused_connects_are_bounded_and_recovery_is_quick(dnseal, a):
         assert a.wait_until(lambda: a.heard and a.heard[-1].at > back, scaled(2))
         flow.finish(scaled(6))
     assert program.query_udp("up.test").rcode == 0
+
+
+@pytest.mark.parametrize("workers", (1, 4))
+def test_workers_take_turns_at_a_server_that_refuses(dnseal, server, namespace, workers):
+    """Shows: F08, pain 9, pain 10
+
+    Four connections a second, however many workers have questions for it, but for each one's first; and all of them
+    notice when it is back."""
+    space = namespace()
+    with space.entered():
+        a = server("a.test")
+        program = dnseal(a, workers=workers)
+        a.kill()
+        assert_fails(program, "down.test")
+        flows = [Flow(program.address, program.port, 20, name="down-%%d-%d.test" % number) for number in range(8)]
+        with contextlib.ExitStack() as stack:
+            capture, began = stack.enter_context(Capture("lo")), time.monotonic()
+            for flow in flows:
+                stack.enter_context(flow)
+            time.sleep(5)
+            packets, took = list(capture.packets), time.monotonic() - began
+            a.start()
+            back = time.monotonic()
+            time.sleep(2)
+            for flow in flows:
+                flow.finish(scaled(6))
+    connects = [packet for packet in packets if packet.protocol == 6 and packet.destination_port == a.port
+                and packet.flags & (SYN | ACK) == SYN]
+    assert 2 * took <= len(connects) <= 4 * took + 2 * workers
+    for flow in flows:
+        assert flow.lost == 0
+        flow.assert_calm(back + 1, limit=scaled(0.3))
 
 
 def test_start_without_any_upstream(dnseal, a):
