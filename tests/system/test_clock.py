@@ -32,7 +32,7 @@ def explanation(answer):
 
 
 def test_a_wrong_clock_is_named_and_heals(dnseal, a, clock):
-    """Shows: pain 19"""
+    """Shows: pain 19, regression 22"""
     program = dnseal(a, env=clock.environment, workers=1)
     answer = ask(program, "early.test")
     assert answer.rcode == wire.RCODES["SERVFAIL"] and {22, 23} & set(answer.extended_errors)

@@ -124,7 +124,7 @@ def test_pin_of_the_authority(dnseal, a, authority):
 
 
 def test_right_pin_on_a_resumed_session(dnseal, a, identities):
-    """Shows: pain 18, regression 11"""
+    """Shows: pain 17, pain 18, regression 11"""
     a.script = scripts.close_after(1)
     program = dnseal({"url": a.url, "pins": [identities["a.test"].pin]}, workers=1)
     ask_apart(program, 4)
@@ -132,7 +132,7 @@ def test_right_pin_on_a_resumed_session(dnseal, a, identities):
 
 
 def test_wrong_pin_gets_no_session(dnseal, server, identities):
-    """Shows: pain 18, regression 11"""
+    """Shows: pain 17, pain 18, regression 11"""
     upstream = server("a.test", maximum=ssl.TLSVersion.TLSv1_2)
     program = dnseal({"url": upstream.url, "pins": [BAD_PIN]}, workers=1)
     for number in range(3):
@@ -163,7 +163,7 @@ def test_sessions_are_resumed(dnseal, server, version):
 
 
 def test_two_names_share_nothing(dnseal, server, authority):
-    """Shows: pain 18, regression 11"""
+    """Shows: pain 17, pain 18, regression 11"""
     both = authority.good("a.test", "b.test", file="both-names")
     upstream = server("a.test", identity=both)
     other = upstream.url.replace("#a.test", "#b.test")
