@@ -111,18 +111,20 @@ static void hedge_of(struct config_work *work, const struct config_node *node, b
     }
 }
 
+/* Who parts the names among servers does not want copies at others, unless it says so. */
 static void setting_read(struct config_work *work, const struct config_node *node,
                          struct config_group_setting *out)
 {
     struct config_field fields[] = {{"policy", NULL}, {"hedge", NULL}};
     if (node->kind == CONFIG_NODE_SCALAR) {
-        policy_of(work, node, &out->policy);
-        return;
+        fields[0].node = node;
+    } else {
+        config_node_fields(work, node, fields, sizeof fields / sizeof fields[0]);
     }
-    config_node_fields(work, node, fields, sizeof fields / sizeof fields[0]);
     if (fields[0].node != NULL) {
         policy_of(work, fields[0].node, &out->policy);
     }
+    out->hedge = out->policy != CONFIG_HASH;
     if (fields[1].node != NULL) {
         hedge_of(work, fields[1].node, &out->hedge);
     }
@@ -153,7 +155,7 @@ static void take_setting(struct config_work *work, const struct config_node *nod
         return;
     }
     struct config_group_setting *setting = &snapshot->settings[snapshot->setting_count++];
-    *setting = (struct config_group_setting){.name = node->key, .place = node->key_place, .hedge = true};
+    *setting = (struct config_group_setting){.name = node->key, .place = node->key_place};
     setting_read(work, node, setting);
 }
 

@@ -64,9 +64,9 @@ static const struct config_option options[] = {
          "`round-robin` and `random`: by `weight`. `ordered`: the first that works. `hash`: by the name that "
          "is asked for, so that each server sees only its part of the names, as large as its `weight` says. "
          "`fastest` and `ordered` take no notice of weights. With `hedge: true`, which is "
-         "meant where nothing is said, a query whose answer comes later than 19 of 20 of its server, and not "
-         "within 50 ms, is asked once more at another server of the group; that is one query more for every "
-         "twenty at most. `NAME: POLICY` is short for a mapping with the policy alone."},
+         "meant where nothing is said except under `hash`, a query whose answer comes later than 19 of 20 of "
+         "its server, and not within 50 ms, is asked once more at another server of the group; that is one "
+         "query more for every twenty at most. `NAME: POLICY` is short for a mapping with the policy alone."},
     {.path = "routes",
      FIELD(routes, ROUTES),
      .default_text = "",

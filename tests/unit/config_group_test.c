@@ -60,6 +60,20 @@ static void test_groups(void **state)
     config_free(config);
 }
 
+/* Copies would show names to servers that have another part of them. */
+static void test_hash_goes_without_copies(void **state)
+{
+    (void)state;
+    struct config *config = built_from_file("upstreams: [quad9, \"a=quad9\", \"b=quad9\"]\n"
+                                            "groups: {default: hash, a: {policy: hash}, "
+                                            "b: {hedge: true, policy: hash}}\n"
+                                            "routes: {a: a, b: b}\n");
+    assert_false(config->groups[0].hedge);
+    assert_false(config->groups[1].hedge);
+    assert_true(config->groups[2].hedge);
+    config_free(config);
+}
+
 static void test_the_rest_goes_elsewhere(void **state)
 {
     (void)state;
@@ -198,6 +212,7 @@ static void test_nobody_is_forgotten(void **state)
 const struct CMUnitTest config_group_tests[] = {
     cmocka_unit_test(test_one_group_by_default),
     cmocka_unit_test(test_groups),
+    cmocka_unit_test(test_hash_goes_without_copies),
     cmocka_unit_test(test_the_rest_goes_elsewhere),
     cmocka_unit_test(test_environment),
     cmocka_unit_test(test_groups_errors),
