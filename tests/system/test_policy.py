@@ -7,6 +7,7 @@ import pytest
 
 import plain_server
 import scripts
+import wire
 from clients import Flow
 from program import run, scaled
 
@@ -137,6 +138,45 @@ def test_connections_that_end_under_a_policy(dnseal, a, b, kind):
         time.sleep(2)
         flow.finish(scaled(5))
     flow.assert_served(scaled(1.6))
+
+
+FAULTS = (scripts.rcode_only(wire.RCODES["SERVFAIL"]), scripts.duplicate, scripts.answer,
+          scripts.changed(scripts.with_id(1), then_right=0.02), scripts.rcode_only(wire.RCODES["REFUSED"]),
+          scripts.changed(scripts.with_flags(put=wire.TC)), scripts.changed(scripts.with_question(name="evil.test")))
+
+
+def one_fault_after_the_other(connection, heard):
+    FAULTS[len(connection.server.heard) % len(FAULTS)](connection, heard)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_faulty_answers_under_each_policy(dnseal, a, b, policy):
+    """Shows: F05, F07, I4
+
+    Failures, what is cut, doubles, and answers to nothing: each question has the right answer once."""
+    a.script = one_fault_after_the_other
+    program = dnseal(a, b, groups=group(policy), workers=2)
+    with Flow(program.address, program.port, 100) as flow:
+        time.sleep(2)
+        flow.finish(scaled(5))
+    flow.assert_served(scaled(2))
+    assert len(a.heard) > 5
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_no_handshake_under_each_policy(dnseal, server, b, policy):
+    """Shows: L07, I4
+
+    Few connections, and after the first questions nobody waits for them."""
+    dead = server("a.test", mode="silent")
+    program = dnseal(dead, b, groups=group(policy), workers=1)
+    with Flow(program.address, program.port, 50) as flow:
+        begun = time.monotonic()
+        time.sleep(6)
+        flow.finish(scaled(5))
+    flow.assert_served(scaled(3.5))
+    flow.assert_calm(begun + scaled(3.5), slow=3)
+    assert 1 <= dead.accepts <= 12
 
 
 def ask_many(program, name, count=60):
