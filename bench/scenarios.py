@@ -11,6 +11,7 @@ from scenario import ROUND_TRIP, Bar, Scenario
 
 ROOMY, ENOUGH, SMALL = 256 * MIB, 1024, 4 * MIB  # caches: for Zipf's names, for each name, for a flood
 ENTRIES = (100000, 1000000)
+ROUTES = 10000
 HOT, FLOODS = 1000, (1, 4)
 IDLE_LIMITS = (2, 10, 30)
 IDLE_TIMES = 3  # how often the server's patience is tried: the last time counts as learned
@@ -117,6 +118,14 @@ def measure_hundred_streams(bench, peer):
 
 def measure_thousand_streams(bench, peer):
     return measure_hits(bench, peer, 1000, protocol="tcp", sockets=1000, outstanding=1000)
+
+
+def measure_routes(bench, peer):
+    """None of them is for the names that are asked."""
+    routes = ", ".join(f"zone-{number}.test: default" for number in range(ROUTES))
+    none = measure_hits(bench, peer, 1000)
+    many = measure_hits(bench, peer, 1000, {"ROUTES": routes})
+    return {"none_us": none["cpu_us"], "many_us": many["cpu_us"], "ratio": many["cpu_us"] / none["cpu_us"]}
 
 
 def measure_hit_workers(bench, peer):
@@ -331,6 +340,9 @@ ALL = (
              {**{f"hits_{flood}": f"% hits, {flood} new for each" for flood in FLOODS},
               **{f"flood_{flood}": f"new names, {flood} for each" for flood in FLOODS}}, measure_flood,
              tuple(Bar(f"hits_{flood}", "best peer", True, 0.99) for flood in FLOODS), once=True, limit="", hits=True),
+    Scenario("PRT", f"UDP hits with {ROUTES:,} routes against none",
+             {"none_us": "µs of CPU a query, none", "many_us": "µs of CPU a query, many", "ratio": "many / none"},
+             measure_routes, (Bar("ratio", "", False, 1.1),), limit="", peers=False),
     Scenario("PWH", "two workers against one, hits at saturation", WORKERS, measure_hit_workers,
              (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
     Scenario("PW", "two workers against one, misses at saturation", {**WORKERS, **RECORDS}, measure_workers,
