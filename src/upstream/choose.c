@@ -1,9 +1,9 @@
 /*
  * Which server next: the one that the policy of the group prefers, but a server that fails comes only when
- * none is left, a server that has seen the question after those that have not, and an open link before one
- * whose connection takes long, and for a question that already lost time before every closed one. A server
- * whose connection stalls, that another worker found down a moment ago, or that has to show first that it
- * answers, is the last resort before none.
+ * none is left, a server that has seen the question after those that have not, one that begins to be silent
+ * before these, and an open link before one whose connection takes long, and for a question that already lost
+ * time before every closed one. A server whose connection stalls, that another worker found down a moment
+ * ago, or that has to show first that it answers, is the last resort before none.
  */
 #include "upstream/internal.h"
 
