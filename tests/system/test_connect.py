@@ -544,11 +544,12 @@ def test_an_address_of_our_own_is_not_dialled(connect, a, b, address):
     assert "in a circle" in report.one("asked")
 
 
-def test_an_address_without_a_route_is_left_out(connect, server, b):
+def test_an_address_without_a_route_is_left_out(connect, namespace, server):
     """Shows: I6, pain 30"""
-    a = server("a.test")
-    b.zone = names(a=["2001:db8::1", a.address])
-    report = connect(host_of(a), bootstrap=[b.url])
+    with namespace().entered():
+        a, b = server("a.test"), server("b.test")
+        b.zone = names(a=["2001:db8::1", a.address])
+        report = connect(host_of(a), bootstrap=[b.url])
     assert report.heads[0] == "%s: is at 2001:db8::1 %s" % (host_of(a), a.address)
     assert "at 2001:db8::1: left out: this machine has no route" in report.heads[1], report.text
     assert report.heads[2].endswith("works") and report.code == 0
