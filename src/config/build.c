@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 
@@ -52,38 +53,71 @@ static void read_arguments(struct config_work *work, const char *path, const cha
     }
 }
 
-int config_build(const struct config_sources *sources, struct config_report *report, struct config **out)
+static int open_snapshot(struct config_work *work, const struct config_sources *sources)
 {
-    struct config_snapshot *snapshot = calloc(1, sizeof *snapshot);
-    struct config_work work = {.snapshot = snapshot, .report = report};
-    if (snapshot == NULL) {
-        config_complain_memory(&work);
+    work->snapshot = calloc(1, sizeof *work->snapshot);
+    if (work->snapshot == NULL) {
+        config_complain_memory(work);
         return ERROR_INVALID;
     }
-    work.arena = &snapshot->arena;
+    work->arena = &work->snapshot->arena;
     const char *file = sources->file == NULL ? CONFIG_DEFAULT_FILE : sources->file;
-    snapshot->file = config_arena_text(work.arena, span_text(file));
-    if (snapshot->file == NULL) {
-        config_complain_memory(&work);
-        config_free(&snapshot->config);
+    work->snapshot->file = config_arena_text(work->arena, span_text(file));
+    if (work->snapshot->file == NULL) {
+        config_complain_memory(work);
+        config_free(&work->snapshot->config);
         return ERROR_INVALID;
     }
-    read_defaults(&work);
+    return 0;
+}
+
+static void read_sources(struct config_work *work, const struct config_sources *sources)
+{
+    read_defaults(work);
     if (sources->file_read) {
-        read_file(&work, sources);
+        read_file(work, sources);
     }
     if (sources->environment != NULL) {
-        config_read_environment(&work, sources->environment);
+        config_read_environment(work, sources->environment);
     }
-    read_arguments(&work, "listen", "--listen", sources->listen, sources->listen_count);
-    read_arguments(&work, "upstreams", "--upstream", sources->upstream, sources->upstream_count);
-    config_cross_check(&work);
-    if (work.complaints > 0) {
-        config_free(&snapshot->config);
+    read_arguments(work, "listen", "--listen", sources->listen, sources->listen_count);
+    read_arguments(work, "upstreams", "--upstream", sources->upstream, sources->upstream_count);
+}
+
+int config_build(const struct config_sources *sources, struct config_report *report, struct config **out)
+{
+    struct config_work work = {.report = report};
+    if (open_snapshot(&work, sources) != 0) {
         return ERROR_INVALID;
     }
-    *out = &snapshot->config;
+    read_sources(&work, sources);
+    config_cross_check(&work);
+    if (work.complaints > 0) {
+        config_free(&work.snapshot->config);
+        return ERROR_INVALID;
+    }
+    *out = &work.snapshot->config;
     return 0;
+}
+
+static void say_nothing(struct config_report *report, const char *line)
+{
+    (void)report;
+    (void)line;
+}
+
+char *config_control_socket(const struct config_sources *sources)
+{
+    struct config_report report = {.error = say_nothing};
+    struct config_work work = {.report = &report};
+    if (open_snapshot(&work, sources) != 0) {
+        return NULL;
+    }
+    read_sources(&work, sources);
+    const char *path = work.snapshot->config.control.socket;
+    char *copy = path != NULL ? strdup(path) : NULL;
+    config_free(&work.snapshot->config);
+    return copy;
 }
 
 void config_free(struct config *config)

@@ -190,6 +190,10 @@ struct config_report {
 int config_build(const struct config_sources *sources, struct config_report *report, struct config **out);
 void config_free(struct config *config);
 
+/* The path of the control socket that these sources name, whatever else is wrong with them: a program that
+ * runs with an older configuration can be asked all the same. The caller frees it; NULL: memory ran out. */
+char *config_control_socket(const struct config_sources *sources);
+
 /* Checks what can be checked on the machine without the network and without changing anything: files exist
  * and can be read, the CA file holds something, the user exists, the directories of log file, control socket
  * and the files that are kept are there. With `is_thorough` what a start does itself as well: every

@@ -321,7 +321,6 @@ static int open_worker(struct engine *engine, unsigned number)
     while (first + count < setup->socket_count && setup->sockets[first + count].worker == number) {
         count++;
     }
-    metrics_reset_gauges(&setup->metrics->worker[number]);
     struct worker_setup worker = {
         .number = number,
         .workers = setup->workers,

@@ -62,6 +62,10 @@ int keep_write(struct cache *cache, const struct keep_terms *terms, int descript
 enum keep_fault keep_read(struct cache *cache, const struct keep_terms *terms, int descriptor,
                           struct keep_count *count, int *error);
 
+/* Stores all entries of one cache in another that nobody else writes to; what does not fit is forgotten.
+ * Takes 70 KB of stack. */
+void keep_copy(struct cache *from, struct cache *to);
+
 /* Whether the bytes a file begins with are those of any version's file; an empty file has nothing to lose,
  * and counts as one. */
 bool keep_is_ours(struct span begin);

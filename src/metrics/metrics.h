@@ -7,6 +7,7 @@
 #define METRICS_METRICS_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,6 +32,8 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 40, METRICS_LABEL_MAX 
     X(CACHE_EVICTIONS, COUNTER, "dnseal_cache_evictions_total", "Answers forgotten to make room")            \
     X(LOG_DROPPED, COUNTER, "dnseal_log_dropped_total", "Log events lost because the log could not follow")  \
     X(ENGINE_RESTARTS, COUNTER, "dnseal_engine_restarts_total", "Engines started in place of one that died") \
+    X(CONFIG_RELOADS, COUNTER, "dnseal_config_reloads_total",                                                \
+      "Configurations taken while running, by result")                                                       \
     X(UPSTREAM_QUERIES, COUNTER, "dnseal_upstream_queries_total",                                            \
       "Queries sent upstream, by what came of them")                                                         \
     X(UPSTREAM_RECORDS, COUNTER, "dnseal_upstream_records_total",                                            \
@@ -92,7 +95,9 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 40, METRICS_LABEL_MAX 
     X(CACHE_BYTES, CACHE_BYTES, "")                                                           \
     X(CACHE_EVICTIONS, CACHE_EVICTIONS, "")                                                   \
     X(LOG_DROPPED, LOG_DROPPED, "")                                                           \
-    X(ENGINE_RESTARTS, ENGINE_RESTARTS, "")
+    X(ENGINE_RESTARTS, ENGINE_RESTARTS, "")                                                   \
+    X(CONFIG_RELOADS_OK, CONFIG_RELOADS, "result=\"ok\"")                                     \
+    X(CONFIG_RELOADS_FAILED, CONFIG_RELOADS, "result=\"failed\"")
 
 /* Meters that each upstream has: id, family, labels besides upstream="…". */
 #define METRICS_UPSTREAM_METERS(X)                                          \
@@ -191,16 +196,17 @@ struct metrics_worker {
 /* The whole mapping. */
 struct metrics {
     uint32_t version;
-    uint32_t workers;   /* pages that follow; the last one is the supervising process's own */
-    uint32_t upstreams; /* labels that are set */
+    uint32_t workers;    /* pages that follow; the last one is the supervising process's own */
+    uint32_t upstreams;  /* labels that are set */
+    uint32_t is_retired; /* the engine finishes what it has: its servers' state is no longer shown */
     char label[METRICS_UPSTREAMS_MAX][METRICS_LABEL_MAX]; /* terminated */
     struct metrics_worker worker[];
 };
 
 /* ---- the mapping and its meters (counters.c, histogram.c) ---- */
 
-/* A zeroed mapping with a page for each of `workers` workers and one more; `descriptor` as memory_share
- * tells. ERROR_MEMORY. */
+/* A zeroed mapping with a page for each of `workers` workers (0 or more) and one more; `descriptor` as
+ * memory_share tells. ERROR_MEMORY. */
 int metrics_open(size_t workers, struct metrics **out, int *descriptor);
 void metrics_close(struct metrics *metrics, int descriptor);
 
@@ -229,11 +235,28 @@ static inline void metrics_set(metrics_value *value, uint64_t amount)
 
 void metrics_observe(struct metrics_histogram *histogram, uint64_t nanoseconds);
 
+/* Maps what another process opened. ERROR_INVALID when its version or its size is not ours, ERROR_MEMORY. */
+int metrics_adopt(int descriptor, size_t size, struct metrics **out);
+
+/* Which upstream has the label; the number of them when none has. */
+size_t metrics_find_upstream(const struct metrics *metrics, const char *label);
+
+/* Adds the counts of an engine that is gone, its gauges apart, to the total's own page; upstreams that the
+ * total has no label for are forgotten. */
+void metrics_fold(struct metrics *total, const struct metrics *gone);
+
+/* The total has the upstreams of this mapping from now on, with what it counted for them. */
+void metrics_take_labels(struct metrics *total, const struct metrics *now);
+
+void metrics_retire(struct metrics *metrics);
+
 /* The sum over all workers. */
 uint64_t metrics_sum(const struct metrics *metrics, enum metrics_meter meter);
 
-/* Sets a worker's gauges to 0: what it held is gone with it. */
-void metrics_reset_gauges(struct metrics_worker *worker);
+/* ---- kinds of meters (text.c) ---- */
+
+bool metrics_meter_is_gauge(size_t meter);
+bool metrics_upstream_meter_is_gauge(size_t meter);
 
 /* ---- the text (text.c) ---- */
 
@@ -242,7 +265,7 @@ struct metrics_sink {
     void (*write)(struct metrics_sink *sink, struct span text);
 };
 
-/* Everything in the Prometheus text exposition format, version 0.0.4. */
-void metrics_text(const struct metrics *metrics, struct metrics_sink *sink);
+/* Everything in the Prometheus text exposition format, version 0.0.4: the sums of all mappings. */
+void metrics_text(const struct metrics *const *all, size_t count, struct metrics_sink *sink);
 
 #endif

@@ -105,7 +105,38 @@ static void upstream_labels(const char *label, const char *more, char out[LABELS
     out[bytes_written(&writer)] = '\0';
 }
 
-static uint64_t sum_upstream(const struct metrics *metrics, size_t upstream, size_t meter)
+/* All mappings, and where their sums go. */
+struct page {
+    const struct metrics *const *all;
+    size_t count;
+    struct metrics_sink *sink;
+    enum family family; /* that is being written */
+};
+
+/* Whether a mapping before this one, or this one before, has the label already. */
+static bool is_repeated(const struct page *page, size_t mapping, size_t upstream)
+{
+    const char *label = page->all[mapping]->label[upstream];
+    for (size_t i = 0; i < mapping; i++) {
+        if (metrics_find_upstream(page->all[i], label) < page->all[i]->upstreams) {
+            return true;
+        }
+    }
+    return metrics_find_upstream(page->all[mapping], label) < upstream;
+}
+
+static void each_label(const struct page *page, void (*write)(const struct page *, const char *label))
+{
+    for (size_t i = 0; i < page->count; i++) {
+        for (size_t upstream = 0; upstream < page->all[i]->upstreams; upstream++) {
+            if (!is_repeated(page, i, upstream)) {
+                write(page, page->all[i]->label[upstream]);
+            }
+        }
+    }
+}
+
+static uint64_t sum_in(const struct metrics *metrics, size_t upstream, size_t meter)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < metrics->workers; i++) {
@@ -115,31 +146,50 @@ static uint64_t sum_upstream(const struct metrics *metrics, size_t upstream, siz
     return sum;
 }
 
-static void write_upstream_family(const struct metrics *metrics, enum family family,
-                                  struct metrics_sink *sink)
+static uint64_t sum_upstream(const struct page *page, const char *label, size_t meter)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < page->count; i++) {
+        size_t upstream = metrics_find_upstream(page->all[i], label);
+        bool is_past = meter == METRICS_UPSTREAM_UP && page->all[i]->is_retired;
+        if (upstream < page->all[i]->upstreams && !is_past) {
+            sum += sum_in(page->all[i], upstream, meter);
+        }
+    }
+    return sum;
+}
+
+static void write_upstream(const struct page *page, const char *label)
 {
     char labels[LABELS_SIZE];
-    for (size_t upstream = 0; upstream < metrics->upstreams; upstream++) {
-        for (size_t i = 0; i < METRICS_UPSTREAM_METER_COUNT; i++) {
-            if (upstream_meters[i].family == family) {
-                upstream_labels(metrics->label[upstream], upstream_meters[i].labels, labels);
-                write_sample(sink, families[family].name, labels, sum_upstream(metrics, upstream, i));
-            }
+    for (size_t i = 0; i < METRICS_UPSTREAM_METER_COUNT; i++) {
+        if (upstream_meters[i].family == page->family) {
+            upstream_labels(label, upstream_meters[i].labels, labels);
+            write_sample(page->sink, families[page->family].name, labels, sum_upstream(page, label, i));
         }
     }
 }
 
-static void write_family(const struct metrics *metrics, enum family family, struct metrics_sink *sink)
+static uint64_t sum_all(const struct page *page, size_t meter)
 {
-    write_head(sink, families[family].name, families[family].help,
-               families[family].kind == COUNTER ? "counter" : "gauge");
+    uint64_t sum = 0;
+    for (size_t i = 0; i < page->count; i++) {
+        sum += metrics_sum(page->all[i], (enum metrics_meter)meter);
+    }
+    return sum;
+}
+
+static void write_family(const struct page *page)
+{
+    const char *name = families[page->family].name;
+    write_head(page->sink, name, families[page->family].help,
+               families[page->family].kind == COUNTER ? "counter" : "gauge");
     for (size_t i = 0; i < METRICS_METER_COUNT; i++) {
-        if (meters[i].family == family) {
-            write_sample(sink, families[family].name, meters[i].labels,
-                         metrics_sum(metrics, (enum metrics_meter)i));
+        if (meters[i].family == page->family) {
+            write_sample(page->sink, name, meters[i].labels, sum_all(page, i));
         }
     }
-    write_upstream_family(metrics, family, sink);
+    each_label(page, write_upstream);
 }
 
 static void add_histogram(struct metrics_histogram *sum, const struct metrics_histogram *part)
@@ -167,33 +217,36 @@ static void write_histogram(struct metrics_sink *sink, const char *name, const c
     write_line(sink, line, snprintf(line, sizeof line, "%s_count{%s} %" PRIu64 "\n", name, labels, count));
 }
 
-static void write_requests(const struct metrics *metrics, struct metrics_sink *sink)
+static void write_requests(const struct page *page)
 {
     static const char name[] = "dnseal_request_duration_seconds";
-    write_head(sink, name, "From a client's query to its answer, by transport and by what answered",
+    write_head(page->sink, name, "From a client's query to its answer, by transport and by what answered",
                "histogram");
     for (size_t request = 0; request < METRICS_REQUEST_COUNT; request++) {
         struct metrics_histogram sum = {0};
-        for (size_t i = 0; i < metrics->workers; i++) {
-            add_histogram(&sum, &metrics->worker[i].request[request]);
+        for (size_t i = 0; i < page->count; i++) {
+            for (size_t k = 0; k < page->all[i]->workers; k++) {
+                add_histogram(&sum, &page->all[i]->worker[k].request[request]);
+            }
         }
-        write_histogram(sink, name, request_labels[request], &sum);
+        write_histogram(page->sink, name, request_labels[request], &sum);
     }
 }
 
-static void write_upstream_durations(const struct metrics *metrics, struct metrics_sink *sink)
+static const char upstream_duration[] = "dnseal_upstream_duration_seconds";
+
+static void write_upstream_duration(const struct page *page, const char *label)
 {
-    static const char name[] = "dnseal_upstream_duration_seconds";
+    struct metrics_histogram sum = {0};
     char labels[LABELS_SIZE];
-    write_head(sink, name, "From a query's way upstream to its answer", "histogram");
-    for (size_t upstream = 0; upstream < metrics->upstreams; upstream++) {
-        struct metrics_histogram sum = {0};
-        for (size_t i = 0; i < metrics->workers; i++) {
-            add_histogram(&sum, &metrics->worker[i].upstream[upstream].duration);
+    for (size_t i = 0; i < page->count; i++) {
+        size_t upstream = metrics_find_upstream(page->all[i], label);
+        for (size_t k = 0; k < page->all[i]->workers && upstream < page->all[i]->upstreams; k++) {
+            add_histogram(&sum, &page->all[i]->worker[k].upstream[upstream].duration);
         }
-        upstream_labels(metrics->label[upstream], "", labels);
-        write_histogram(sink, name, labels, &sum);
     }
+    upstream_labels(label, "", labels);
+    write_histogram(page->sink, upstream_duration, labels, &sum);
 }
 
 static void write_build_info(struct metrics_sink *sink)
@@ -202,12 +255,24 @@ static void write_build_info(struct metrics_sink *sink)
     write_sample(sink, "dnseal_build_info", "version=\"" DNSEAL_VERSION "\"", 1);
 }
 
-void metrics_text(const struct metrics *metrics, struct metrics_sink *sink)
+bool metrics_meter_is_gauge(size_t meter)
 {
-    for (enum family family = 0; family < FAMILY_COUNT; family++) {
-        write_family(metrics, family, sink);
+    return families[meters[meter].family].kind == GAUGE;
+}
+
+bool metrics_upstream_meter_is_gauge(size_t meter)
+{
+    return families[upstream_meters[meter].family].kind == GAUGE;
+}
+
+void metrics_text(const struct metrics *const *all, size_t count, struct metrics_sink *sink)
+{
+    struct page page = {.all = all, .count = count, .sink = sink};
+    for (page.family = 0; page.family < FAMILY_COUNT; page.family++) {
+        write_family(&page);
     }
-    write_requests(metrics, sink);
-    write_upstream_durations(metrics, sink);
+    write_requests(&page);
+    write_head(sink, upstream_duration, "From a query's way upstream to its answer", "histogram");
+    each_label(&page, write_upstream_duration);
     write_build_info(sink);
 }

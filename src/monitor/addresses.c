@@ -35,7 +35,7 @@ struct addresses {
 
 static const char *path_of(const struct boot *boot)
 {
-    return boot->config->addresses_file;
+    return boot->plan->config->addresses_file;
 }
 
 /* ---- what the log is told ---- */
@@ -70,10 +70,10 @@ static bool is_ours(struct span begin)
 /* Whether an upstream before this one has the same host. */
 static bool is_repeated(const struct boot *boot, size_t upstream)
 {
-    const struct config_upstream *upstreams = boot->config->upstreams;
+    const struct config_upstream *upstreams = boot->plan->config->upstreams;
     for (size_t i = 0; i < upstream; i++) {
         if (upstreams[i].host != NULL && strcmp(upstreams[i].host, upstreams[upstream].host) == 0 &&
-            boot->known[i].count > 0) {
+            boot->plan->known[i].count > 0) {
             return true;
         }
     }
@@ -83,15 +83,15 @@ static bool is_repeated(const struct boot *boot, size_t upstream)
 static size_t write_text(const struct boot *boot, char out[TEXT_SIZE])
 {
     size_t size = (size_t)snprintf(out, TEXT_SIZE, "%s", head);
-    for (size_t i = 0; i < boot->upstreams_used; i++) {
-        const char *host = boot->config->upstreams[i].host;
-        if (host == NULL || boot->known[i].count == 0 || is_repeated(boot, i)) {
+    for (size_t i = 0; i < boot->plan->upstreams_used; i++) {
+        const char *host = boot->plan->config->upstreams[i].host;
+        if (host == NULL || boot->plan->known[i].count == 0 || is_repeated(boot, i)) {
             continue;
         }
         size += (size_t)snprintf(out + size, TEXT_SIZE - size, "%s", host);
-        for (size_t k = 0; k < boot->known[i].count; k++) {
+        for (size_t k = 0; k < boot->plan->known[i].count; k++) {
             char address[ADDRESS_TEXT_SIZE];
-            address_format(&boot->known[i].items[k], false, address);
+            address_format(&boot->plan->known[i].items[k], false, address);
             size += (size_t)snprintf(out + size, TEXT_SIZE - size, " %s", address);
         }
         size += (size_t)snprintf(out + size, TEXT_SIZE - size, "\n");
@@ -100,18 +100,18 @@ static size_t write_text(const struct boot *boot, char out[TEXT_SIZE])
 }
 
 /* The addresses of a host are those of all its servers, but for the ports. */
-static void learn(const struct boot *boot, const char *host, const struct address_list *addresses,
+static void learn(const struct plan *plan, const char *host, const struct address_list *addresses,
                   struct address_list known[CONFIG_UPSTREAMS_MAX])
 {
-    for (size_t i = 0; i < boot->upstreams_used; i++) {
-        const struct config_upstream *upstream = &boot->config->upstreams[i];
+    for (size_t i = 0; i < plan->upstreams_used; i++) {
+        const struct config_upstream *upstream = &plan->config->upstreams[i];
         if (upstream->host == NULL || strcmp(upstream->host, host) != 0) {
             continue;
         }
         for (size_t k = 0; k < addresses->count; k++) {
             struct address address = addresses->items[k];
             address.port = upstream->address.port;
-            if (!config_is_own(boot->config, upstream->transport, &address)) {
+            if (!config_is_own(plan->config, upstream->transport, &address)) {
                 address_list_add(&known[i], &address);
             }
         }
@@ -133,7 +133,7 @@ static bool read_line(const struct boot *boot, char *line, struct address_list k
             return false;
         }
     }
-    learn(boot, host, &list, known);
+    learn(boot->plan, host, &list, known);
     return host[0] != '\0' && list.count > 0;
 }
 
@@ -170,7 +170,7 @@ static void read_descriptor(struct boot *boot, int descriptor, struct keeper_out
     text[size] = '\0';
     outcome->fault = read_text(boot, text, known);
     if (outcome->fault == KEEP_FAULT_NONE) {
-        memcpy(boot->known, known, sizeof known);
+        memcpy(boot->plan->known, known, sizeof known);
     }
 }
 
@@ -291,21 +291,9 @@ bool addresses_reap(struct addresses *addresses, pid_t gone, int status)
 
 /* ---- what the engine tells ---- */
 
-void addresses_note(struct boot *boot, struct span letter)
+/* A file that is being written is written again. */
+static void renew(struct boot *boot)
 {
-    size_t upstream;
-    struct address_list list;
-    if (engine_addresses_read(letter, &upstream, &list) != 0 || upstream >= boot->upstreams_used ||
-        boot->config->upstreams[upstream].host == NULL) {
-        return;
-    }
-    for (size_t i = 0; i < list.count; i++) {
-        list.items[i].port = boot->config->upstreams[upstream].address.port;
-    }
-    if (address_list_same(&list, &boot->known[upstream])) {
-        return;
-    }
-    boot->known[upstream] = list;
     if (boot->addresses != NULL && boot->addresses->child != 0) {
         boot->addresses->again = true;
     } else if (boot->addresses != NULL) {
@@ -313,11 +301,61 @@ void addresses_note(struct boot *boot, struct span letter)
     }
 }
 
+void addresses_note(struct boot *boot, struct plan *plan, struct span letter)
+{
+    size_t upstream;
+    struct address_list list;
+    if (engine_addresses_read(letter, &upstream, &list) != 0 || upstream >= plan->upstreams_used ||
+        plan->config->upstreams[upstream].host == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        list.items[i].port = plan->config->upstreams[upstream].address.port;
+    }
+    if (address_list_same(&list, &plan->known[upstream])) {
+        return;
+    }
+    plan->known[upstream] = list;
+    if (plan == boot->plan) {
+        renew(boot);
+    }
+}
+
+/* ---- another configuration ---- */
+
+void addresses_carry(const struct plan *from, struct plan *to)
+{
+    for (size_t i = 0; i < from->upstreams_used; i++) {
+        if (from->config->upstreams[i].host != NULL) {
+            learn(to, from->config->upstreams[i].host, &from->known[i], to->known);
+        }
+    }
+}
+
+static bool has_file(const struct boot *boot)
+{
+    return path_of(boot)[0] != '\0' && boot->plan->config->bootstrap_count > 0;
+}
+
+void addresses_follow(struct boot *boot)
+{
+    if (boot->addresses != NULL && !has_file(boot)) {
+        addresses_close(boot->addresses);
+        boot->addresses = NULL;
+    } else if (boot->addresses == NULL && has_file(boot)) {
+        boot->addresses = calloc(1, sizeof *boot->addresses);
+        if (boot->addresses != NULL) {
+            boot->addresses->boot = boot;
+        }
+    }
+    renew(boot);
+}
+
 /* ---- life ---- */
 
 int addresses_open(struct boot *boot)
 {
-    if (path_of(boot)[0] == '\0' || boot->config->bootstrap_count == 0) {
+    if (!has_file(boot)) {
         return 0;
     }
     boot->addresses = calloc(1, sizeof *boot->addresses);

@@ -1,6 +1,5 @@
 /* The command line. What it says wins over the environment and the file. */
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/error.h"
@@ -33,16 +32,6 @@ static const struct option options[] = {
     {NULL, 0, NULL, 0},
 };
 
-void complain(const char *format, ...)
-{
-    char text[1024];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
-    fprintf(stderr, "dnseal: %s\n", text);
-}
-
 bool arguments_are_answered(void)
 {
     if (fflush(stdout) == 0 && ferror(stdout) == 0) {
@@ -64,8 +53,8 @@ void arguments_print_help(void)
           "      --check              check the configuration and exit\n"
           "      --connect            with --check: dial every server as well, and tell about each\n"
           "      --print-config       print the whole configuration that is in force and exit\n"
-          "      --control COMMAND    send a command to the dnseal that runs: status, health, flush,\n"
-          "                           'flush NAME', 'flush NAME below'\n"
+          "      --control COMMAND    send a command to the dnseal that runs: status, health, reload,\n"
+          "                           flush, 'flush NAME', 'flush NAME below'\n"
           "      --healthcheck        the same as --control health: exit code 0 while the dnseal that runs\n"
           "                           serves and does not know all its upstreams to be down\n"
           "      --version            print the version and what is built in, and exit\n"

@@ -23,7 +23,8 @@ enum {
     ANSWER_LINE = 128,
     PACKET_SIZE = 16 * 1024,
     ANSWER_MOST = 4 * 1024 * 1024,
-    PATIENCE_MS = 5000
+    PATIENCE_MS = 5000,
+    RELOAD_PATIENCE_MS = 60 * 1000, /* longer than a new engine may take, and one that waits for a place */
 };
 
 /* Until accepting is tried again after descriptors ran out. */
@@ -40,13 +41,28 @@ struct text {
     size_t size;
 };
 
+/* What a client waits for that takes a while. */
+enum waiting { WAITING_NOTHING, WAITING_RELOAD };
+
+struct control_client {
+    struct control *control;
+    struct event_watch watch; /* without a loop: the place is free */
+    struct text answer;       /* while it is on its way */
+    size_t sent;
+    enum waiting waiting;
+    uint64_t since; /* which of them came first */
+};
+
+enum { CLIENTS_MOST = 8 };
+
 struct control {
     struct boot *boot;
+    struct control_setup setup; /* what of it outlives the opening: whom it gives orders to */
     struct event_loop *loop;
-    struct event_watch watch, client; /* one client at a time */
+    struct event_watch watch;
+    struct control_client clients[CLIENTS_MOST];
+    uint64_t arrivals;
     struct event_timer pause;
-    struct text answer; /* to it, while it is on its way */
-    size_t sent;
     char *path;
 };
 
@@ -134,9 +150,9 @@ static uint32_t flush(struct boot *boot, const char *what, struct text *text)
  * vain. */
 static bool has_server(const struct boot *boot)
 {
-    const struct config *config = boot->config;
-    for (size_t i = 0; i < boot->upstreams_used; i++) {
-        if (config->upstreams[i].group == config->rest && !upstream_facts_is_down(boot->facts, i)) {
+    const struct config *config = boot->plan->config;
+    for (size_t i = 0; i < boot->plan->upstreams_used; i++) {
+        if (config->upstreams[i].group == config->rest && !upstream_facts_is_down(boot->plan->facts, i)) {
             return true;
         }
     }
@@ -148,7 +164,7 @@ static uint32_t tell_health(const struct boot *boot, struct text *text)
     if (!boot->serves) {
         say(text, "not ready: no engine serves\n");
     } else if (!has_server(boot)) {
-        const struct config *config = boot->config;
+        const struct config *config = boot->plan->config;
         say(text, "not ready: every upstream is down (group %s): the log and --check --connect tell why\n",
             config->groups[config->rest].name);
     } else {
@@ -163,8 +179,7 @@ static uint32_t answer(struct control *control, const char *command, struct text
     static const char flush_of[] = "flush ";
     size_t size = sizeof flush_of - 1;
     if (strcmp(command, "status") == 0) {
-        boot_count_cache(control->boot);
-        metrics_text(control->boot->metrics, &text->sink);
+        boot_write_metrics(control->boot, &text->sink);
         return 0;
     }
     if (strcmp(command, "health") == 0) {
@@ -176,70 +191,99 @@ static uint32_t answer(struct control *control, const char *command, struct text
     if (strncmp(command, flush_of, size) == 0 && command[size] != '\0') {
         return flush(control->boot, command + size, text);
     }
-    say(text, "unknown command; known are: status, health, flush, flush NAME, flush NAME below\n");
+    say(text, "unknown command; known are: status, health, reload, flush, flush NAME, flush NAME below\n");
     return 2;
 }
 
-static void drop_client(struct control *control)
+static void drop_client(struct control_client *client)
 {
-    if (control->client.loop != NULL) {
-        int descriptor = control->client.descriptor;
-        event_watch_remove(&control->client);
+    if (client->watch.loop != NULL) {
+        int descriptor = client->watch.descriptor;
+        event_watch_remove(&client->watch);
         net_close(descriptor);
     }
-    free(control->answer.bytes);
-    control->answer = (struct text){0};
+    free(client->answer.bytes);
+    client->answer = (struct text){0};
+    client->waiting = WAITING_NOTHING;
 }
 
 /* As much as the client takes now; a socket takes less than a long answer at once. */
-static void send_answer(struct control *control)
+static void send_answer(struct control_client *client)
 {
-    const struct text *answer = &control->answer;
+    const struct text *answer = &client->answer;
     int error = 0;
-    while (control->sent < answer->size && error == 0) {
-        size_t left = answer->size - control->sent, piece = left < PACKET_SIZE ? left : PACKET_SIZE;
-        error = net_local_send(control->client.descriptor, span_of(answer->bytes + control->sent, piece), -1);
-        control->sent += error == 0 ? piece : 0;
+    while (client->sent < answer->size && error == 0) {
+        size_t left = answer->size - client->sent, piece = left < PACKET_SIZE ? left : PACKET_SIZE;
+        error = net_local_send(client->watch.descriptor, span_of(answer->bytes + client->sent, piece), -1);
+        client->sent += error == 0 ? piece : 0;
     }
     if (error == ERROR_AGAIN) {
-        event_watch_change(&control->client, EVENT_WRITE);
+        event_watch_change(&client->watch, EVENT_WRITE);
     } else {
-        drop_client(control);
+        drop_client(client);
     }
 }
 
-static void begin_answer(struct control *control, const char *command)
+/* Room for the answer; without it the client goes. */
+static bool open_answer(struct control_client *client)
 {
-    control->answer = (struct text){.sink.write = append, .bytes = malloc(ANSWER_MOST)};
-    control->sent = 0;
-    if (control->answer.bytes == NULL) {
-        drop_client(control);
-        return;
+    client->answer = (struct text){.sink.write = append, .bytes = malloc(ANSWER_MOST)};
+    client->sent = 0;
+    if (client->answer.bytes == NULL) {
+        drop_client(client);
     }
-    struct head head = {.status = answer(control, command, &control->answer)};
-    head.size = (uint32_t)control->answer.size;
-    if (net_local_send(control->client.descriptor, span_of(&head, sizeof head), -1) != 0) {
-        drop_client(control);
-        return;
-    }
-    send_answer(control);
+    return client->answer.bytes != NULL;
 }
 
+static void begin_answer(struct control_client *client, uint32_t status)
+{
+    struct head head = {.status = status, .size = (uint32_t)client->answer.size};
+    if (net_local_send(client->watch.descriptor, span_of(&head, sizeof head), -1) != 0) {
+        drop_client(client);
+        return;
+    }
+    send_answer(client);
+}
+
+static void obey(struct control_client *client, const char *command)
+{
+    struct control *control = client->control;
+    if (strcmp(command, "reload") == 0) {
+        client->waiting = WAITING_RELOAD;
+        control->setup.reload(control->setup.owner);
+    } else if (open_answer(client)) {
+        begin_answer(client, answer(control, command, &client->answer));
+    }
+}
+
+void control_tell_reload(struct control *control, bool is_done, const char *complaints)
+{
+    for (size_t i = 0; control != NULL && i < CLIENTS_MOST; i++) {
+        struct control_client *client = &control->clients[i];
+        if (client->waiting == WAITING_RELOAD && open_answer(client)) {
+            client->waiting = WAITING_NOTHING;
+            append(&client->answer.sink, span_text(is_done ? "reloaded\n" : complaints));
+            begin_answer(client, is_done ? 0 : 1);
+        }
+    }
+}
+
+/* A client that says something while it waits, or after its answer, is not listened to. */
 static void on_client_ready(struct event_watch *watch, unsigned readiness)
 {
     (void)readiness;
-    struct control *control = container_of(watch, struct control, client);
-    if (control->answer.bytes != NULL) {
-        send_answer(control);
+    struct control_client *client = container_of(watch, struct control_client, watch);
+    if (client->answer.bytes != NULL) {
+        send_answer(client);
         return;
     }
     char command[COMMAND_SIZE] = "";
     int size = net_local_receive(watch->descriptor, (uint8_t *)command, sizeof command - 1, NULL);
-    if (size > 0) {
+    if (size > 0 && client->waiting == WAITING_NOTHING) {
         bool is_text = strlen(command) == (size_t)size; /* and not one that goes on behind its end */
-        begin_answer(control, is_text ? command : "");
+        obey(client, is_text ? command : "");
     } else if (size != ERROR_AGAIN) {
-        drop_client(control);
+        drop_client(client);
     }
 }
 
@@ -255,7 +299,27 @@ static void on_pause_over(struct event_timer *timer)
     event_watch_change(&container_of(timer, struct control, pause)->watch, EVENT_READ);
 }
 
-/* A new client takes the place of one that says nothing, or takes nothing. */
+/* A free place, or that of the one who is here the longest and waits for nothing: it says nothing, or takes
+ * nothing. */
+static struct control_client *find_place(struct control *control)
+{
+    struct control_client *oldest = NULL;
+    for (size_t i = 0; i < CLIENTS_MOST; i++) {
+        struct control_client *client = &control->clients[i];
+        if (client->watch.loop == NULL) {
+            return client;
+        }
+        if (client->waiting == WAITING_NOTHING && (oldest == NULL || client->since < oldest->since)) {
+            oldest = client;
+        }
+    }
+    if (oldest == NULL) {
+        oldest = &control->clients[0];
+    }
+    drop_client(oldest);
+    return oldest;
+}
+
 static void on_client(struct event_watch *watch, unsigned readiness)
 {
     (void)readiness;
@@ -268,9 +332,10 @@ static void on_client(struct event_watch *watch, unsigned readiness)
     if (error != 0) {
         return;
     }
-    drop_client(control);
-    control->client.ready = on_client_ready;
-    if (event_watch_add(control->loop, &control->client, descriptor, EVENT_READ) != 0) {
+    struct control_client *client = find_place(control);
+    *client = (struct control_client){
+        .control = control, .watch.ready = on_client_ready, .since = control->arrivals++};
+    if (event_watch_add(control->loop, &client->watch, descriptor, EVENT_READ) != 0) {
         net_close(descriptor);
     }
 }
@@ -293,11 +358,11 @@ static bool is_default(const char *path)
     return strcmp(path, CONFIG_CONTROL_SOCKET) == 0;
 }
 
-static int refuse(struct boot *boot, int error)
+static int refuse(struct boot *boot, const struct control_setup *setup, int error)
 {
-    const char *path = boot->config->control.socket;
+    const char *path = setup->config->control.socket;
     if (!is_default(path)) {
-        complain("control.socket: %s: %s", path, error_text(error));
+        complain_to(setup->report, "control.socket: %s: %s", path, error_text(error));
         return error;
     }
     if (log_begin(&boot->journal.log, LOG_WARNING, "control_off")) {
@@ -311,29 +376,41 @@ static int refuse(struct boot *boot, int error)
     return 0;
 }
 
-int control_open(struct boot *boot, struct event_loop *loop, struct control **out)
+/* 0 without a descriptor: there is no path, or the default one cannot be had and is done without. */
+static int listen_at(struct boot *boot, const struct control_setup *setup, int *descriptor)
 {
-    *out = NULL;
-    const char *path = boot->config->control.socket;
+    const char *path = setup->config->control.socket;
+    *descriptor = -1;
     if (path[0] == '\0') {
         return 0;
     }
     if (is_default(path)) {
         make_directory(path);
     }
+    int error = net_local_listen(path, descriptor);
+    return error == 0 ? 0 : refuse(boot, setup, error);
+}
+
+int control_open(struct boot *boot, const struct control_setup *setup, struct control **out)
+{
     int descriptor;
-    int error = net_local_listen(path, &descriptor);
-    if (error != 0) {
-        return refuse(boot, error);
+    *out = NULL;
+    int error = listen_at(boot, setup, &descriptor);
+    if (error != 0 || descriptor < 0) {
+        return error;
     }
     struct control *control = calloc(1, sizeof *control);
     if (control == NULL) {
         net_close(descriptor);
         return ERROR_MEMORY;
     }
-    *control = (struct control){.boot = boot, .loop = loop, .path = strdup(path), .watch.ready = on_client};
+    *control = (struct control){.boot = boot,
+                                .loop = setup->loop,
+                                .setup = *setup,
+                                .path = strdup(setup->config->control.socket),
+                                .watch.ready = on_client};
     event_timer_init(&control->pause, on_pause_over);
-    error = event_watch_add(loop, &control->watch, descriptor, EVENT_READ);
+    error = event_watch_add(control->loop, &control->watch, descriptor, EVENT_READ);
     if (error != 0) {
         net_close(descriptor);
         free(control->path);
@@ -349,7 +426,9 @@ void control_close(struct control *control)
     if (control == NULL) {
         return;
     }
-    drop_client(control);
+    for (size_t i = 0; i < CLIENTS_MOST; i++) {
+        drop_client(&control->clients[i]);
+    }
     event_timer_clear(&control->pause);
     int descriptor = control->watch.descriptor;
     event_watch_remove(&control->watch);
@@ -361,26 +440,26 @@ void control_close(struct control *control)
 
 /* ---- the asking end ---- */
 
-static int receive(int descriptor, void *out, size_t size)
+static int receive(int descriptor, int patience, void *out, size_t size)
 {
     struct pollfd ready = {.fd = descriptor, .events = POLLIN};
     int count;
     do {
-        count = poll(&ready, 1, PATIENCE_MS);
+        count = poll(&ready, 1, patience);
     } while (count < 0 && errno == EINTR);
     return count == 1 ? net_local_receive(descriptor, out, size, NULL) : ERROR_TIMEOUT;
 }
 
-static int print_answer(int descriptor)
+static int print_answer(int descriptor, int patience)
 {
     struct head head;
-    if (receive(descriptor, &head, sizeof head) != sizeof head) {
+    if (receive(descriptor, patience, &head, sizeof head) != sizeof head) {
         complain("the running dnseal did not answer");
         return 1;
     }
     static char packet[PACKET_SIZE];
     for (size_t left = head.size; left > 0;) {
-        int size = receive(descriptor, packet, sizeof packet);
+        int size = receive(descriptor, PATIENCE_MS, packet, sizeof packet);
         if (size <= 0 || (size_t)size > left) {
             complain("the running dnseal broke off its answer");
             return 1;
@@ -404,7 +483,8 @@ int control_send(const char *path, const char *command)
         return 1;
     }
     error = net_local_send(descriptor, span_text(command), -1);
-    int code = error == 0 ? print_answer(descriptor) : 1;
+    int patience = strcmp(command, "reload") == 0 ? RELOAD_PATIENCE_MS : PATIENCE_MS;
+    int code = error == 0 ? print_answer(descriptor, patience) : 1;
     net_close(descriptor);
     return code;
 }

@@ -34,17 +34,17 @@ static bool wants_colour(void)
     return isatty(STDOUT_FILENO) && !is_plain && (refusal == NULL || refusal[0] == '\0');
 }
 
-static int build_trust(const struct boot *boot, struct tls_trust **out)
+static int build_trust(const struct plan *plan, struct tls_trust **out)
 {
     void *text;
     *out = NULL;
-    if (boot->authorities < 0) {
+    if (plan->authorities < 0) {
         return 0;
     }
-    int error = memory_map(boot->authorities, boot->authorities_size, &text);
+    int error = memory_map(plan->authorities, plan->authorities_size, &text);
     if (error == 0) {
-        error = tls_trust_build(span_of(text, boot->authorities_size), out);
-        memory_close(text, boot->authorities_size);
+        error = tls_trust_build(span_of(text, plan->authorities_size), out);
+        memory_close(text, plan->authorities_size);
     }
     return error;
 }
@@ -58,12 +58,12 @@ static void tell_sum(size_t upstreams, size_t failed)
     }
 }
 
-static int dial_with(const struct boot *boot, struct tls_trust *trust)
+static int dial_with(const struct plan *plan, struct tls_trust *trust)
 {
     struct probe_sink sink = {.write = write_out};
     struct probe_setup setup = {
-        .config = boot->config,
-        .upstream_count = boot->upstreams_used,
+        .config = plan->config,
+        .upstream_count = plan->upstreams_used,
         .trust = trust,
         .is_coloured = wants_colour(),
         .sink = &sink,
@@ -74,26 +74,26 @@ static int dial_with(const struct boot *boot, struct tls_trust *trust)
         complain("the upstreams cannot be dialled: %s", error_text(error));
         return 1;
     }
-    tell_sum(boot->upstreams_used, failed);
+    tell_sum(plan->upstreams_used, failed);
     return failed > 0;
 }
 
 /* Runs in the child. */
-static int dial(struct boot *boot, const struct identity *identity, pid_t monitor)
+static int dial(struct plan *plan, const struct identity *identity, pid_t monitor)
 {
-    privileges_close_other_descriptors(&boot->authorities, 1);
+    privileges_close_other_descriptors(&plan->authorities, 1);
     privileges_drop(identity);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != monitor) {
         return 1;
     }
     struct tls_trust *trust;
-    int error = build_trust(boot, &trust);
+    int error = build_trust(plan, &trust);
     if (error != 0) {
-        complain("tls.ca: %s: %s", boot->config->tls.ca, error_text(error));
+        complain("tls.ca: %s: %s", plan->config->tls.ca, error_text(error));
         return 1;
     }
-    int code = dial_with(boot, trust);
+    int code = dial_with(plan, trust);
     tls_trust_free(trust);
     return arguments_are_answered() ? code : 1;
 }
@@ -117,21 +117,22 @@ static int wait_for(pid_t child)
 /* An ordinary user need not be the one who will serve. */
 static int resolve(const struct config *config, struct identity *out)
 {
+    struct config_report report = complain_on_standard_error();
     *out = (struct identity){0};
-    return geteuid() == 0 ? privileges_resolve(config->user, out) : 0;
+    return geteuid() == 0 ? privileges_resolve(config->user, &report, out) : 0;
 }
 
-int dial_upstreams(struct boot *boot)
+int dial_upstreams(struct plan *plan)
 {
     struct identity identity;
-    if (resolve(boot->config, &identity) != 0) {
+    if (resolve(plan->config, &identity) != 0) {
         return 1;
     }
     fflush(stdout);
     pid_t monitor = getpid();
     pid_t child = fork();
     if (child == 0) {
-        exit(dial(boot, &identity, monitor));
+        exit(dial(plan, &identity, monitor));
     }
     if (child < 0) {
         complain("the upstreams cannot be dialled: %s", strerror(errno));

@@ -30,7 +30,8 @@
 
 #include "local/local.h"
 
-enum { ARGUMENTS_LIST_MAX = 64 };
+/* One that comes, one that serves, and two that finish what they have. */
+enum { ARGUMENTS_LIST_MAX = 64, BOOT_ENGINES_MAX = 4 };
 
 /* ---- arguments.c ---- */
 
@@ -58,6 +59,15 @@ struct arguments {
 int arguments_read(int argc, char *const *argv, struct arguments *out);
 void arguments_print_help(void);
 
+/* ---- complain.c ---- */
+
+/* A complaint that no place of the configuration is behind: "dnseal: …". */
+__attribute__((format(printf, 2, 3))) void complain_to(struct config_report *report, const char *format, ...);
+
+/* The same on standard error, where also a report goes that is opened here. */
+__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
+struct config_report complain_on_standard_error(void);
+
 /* ---- privileges.c ---- */
 
 struct identity {
@@ -67,8 +77,8 @@ struct identity {
     gid_t group;
 };
 
-/* Whom the engine becomes, from the option `user`. ERROR_INVALID after a message on standard error. */
-int privileges_resolve(const char *user, struct identity *out);
+/* Whom the engine becomes, from the option `user`. ERROR_INVALID after a complaint. */
+int privileges_resolve(const char *user, struct config_report *report, struct identity *out);
 
 /* Gives up, for good, whatever this process may do beyond an ordinary user. Aborts where the system refuses.
  */
@@ -88,19 +98,17 @@ struct journal {
 
 /* Takes SIGALRM for itself. */
 int journal_open(struct journal *journal, enum log_level level, enum log_format format, int descriptor);
+void journal_set(struct journal *journal, enum log_level level, enum log_format format);
 void journal_close(struct journal *journal);
 
 /* Ends the open event and writes it. A descriptor that would block loses the line, or the end of it: the
  * monitor waits 10 ms at most. */
 void journal_end(struct journal *journal);
 
-/* ---- boot.c ---- */
+/* ---- plan.c ---- */
 
-struct keeper;
-struct addresses;
-
-/* All that a run needs, opened. */
-struct boot {
+/* What a configuration needs. One is in force; a reload works out the next beside it. */
+struct plan {
     struct config *config;
     size_t upstreams_used; /* the first ones of the configuration's list */
     unsigned workers;
@@ -111,44 +119,107 @@ struct boot {
     size_t file_size;
     int authorities; /* stored memory: the text of tls.ca; -1 before it is read, or where nobody needs it */
     size_t authorities_size;
-    int log_descriptor;
-    struct journal journal;
-    struct engine_socket *sockets;
+    struct local *local;           /* NULL before it is built */
+    struct engine_socket *sockets; /* whose, in the order of the workers; NULL before they are shared out */
     size_t socket_count;
-    struct metrics *metrics;
-    int metrics_descriptor;
     struct upstream_facts *facts; /* NULL before they are opened */
     int facts_descriptor;
-    bool serves;                                     /* an engine runs, and is not told to end */
-    struct local *local;                             /* NULL before it is built */
-    struct cache cache;                              /* with a head of NULL where nothing is kept */
-    struct keeper *keeper;                           /* NULL without a file for the cache */
     struct address_list known[CONFIG_UPSTREAMS_MAX]; /* of each upstream that is known by name */
-    struct addresses *addresses;                     /* NULL without a file for them */
 };
 
-/* Builds the configuration from all its sources. ERROR_INVALID after messages on standard error. */
-int boot_configure(struct boot *boot, const struct arguments *arguments, char *const *environment);
+/* Builds the configuration from all its sources. ERROR_INVALID after complaints; the plan is freed by the
+ * caller all the same. */
+int plan_configure(struct plan *plan, const struct arguments *arguments, char *const *environment,
+                   struct config_report *report);
+
+/* Where the program that runs listens for commands, according to sources of which all else may be wrong; the
+ * caller frees the path. An error after a complaint. */
+int plan_find_control(struct plan *plan, const struct arguments *arguments, char *const *environment,
+                      struct config_report *report, char **out);
 
 /* What can be known without starting: before every start, and all that --check does. ERROR_INVALID after
- * messages. */
-int boot_check(struct boot *boot, const struct arguments *arguments);
+ * complaints. */
+int plan_check(const struct plan *plan, const struct arguments *arguments, struct config_report *report);
 
-/* Works out what a run needs without opening it: authorities, servers, workers, memory. An error after a
- * message on standard error. */
-int boot_plan(struct boot *boot);
+/* Works out what a run needs without opening it: authorities, servers, workers, memory. An error after
+ * complaints. */
+int plan_work_out(struct plan *plan, struct config_report *report);
 
-/* Opens log, meters and sockets, in this order, after the plan. An error after a message on standard error.
- */
-int boot_open(struct boot *boot);
+/* A plan of nothing, to be configured; and its end. */
+void plan_init(struct plan *plan);
+void plan_free(struct plan *plan);
+
+/* The whole file, where it has fewer than `most` bytes; the caller frees the text, which is NULL after an
+ * error. ERROR_IRREGULAR, ERROR_DIRECTORY for what is no file: it is not waited for. */
+int plan_read_file(const char *path, size_t most, char **text, size_t *size);
+
+/* ---- sockets.c ---- */
+
+struct journal;
+
+/* A listening socket of the program. What a worker is given stays open here, so that what waits in it is
+ * there for the next engine. */
+struct socket_entry {
+    struct address address; /* as configured */
+    int descriptor;
+    bool udp;
+};
+
+struct socket_table {
+    struct socket_entry *entries;
+    size_t count, capacity;
+};
+
+/* Sees to it that each worker of the plan has a socket of each address that is listened on, and shares them
+ * out: those that are open are taken, the missing ones are bound. After an error, with a complaint that names
+ * what cannot be bound, and why, the table is what it was. */
+int sockets_share_out(struct socket_table *table, struct plan *plan, struct journal *journal,
+                      struct config_report *report);
+
+/* Closes those that the plan does not have. */
+void sockets_close_others(struct socket_table *table, const struct plan *plan);
+void sockets_close(struct socket_table *table);
+
+/* ---- boot.c ---- */
+
+struct keeper;
+struct addresses;
+
+/* All that outlives a configuration, opened. */
+struct boot {
+    const struct arguments *arguments;
+    char *const *environment;
+    struct plan *plan; /* the one in force */
+    int log_descriptor;
+    struct journal journal;
+    struct socket_table table;
+    struct metrics *total; /* the monitor's own meters, and those of engines that are gone */
+    int total_descriptor;
+    const struct metrics *living[BOOT_ENGINES_MAX]; /* the meters of those that run */
+    size_t living_count;
+    bool serves;                 /* an engine runs, and is not told to end */
+    struct cache cache;          /* with a head of NULL where nothing is kept */
+    struct keeper *keeper;       /* NULL without a file for the cache */
+    struct addresses *addresses; /* NULL without a file for them */
+};
+
+/* Opens log, meters, cache and sockets, in this order, for the plan in force. An error after a complaint. */
+int boot_open(struct boot *boot, struct config_report *report);
 void boot_close(struct boot *boot);
+
+/* The parts of it that a reload does anew: what the plan knows of the servers' state, and the cache where its
+ * size is another one. An error after a complaint. */
+int boot_open_facts(struct plan *plan, struct config_report *report);
+int boot_open_cache(uint64_t size, struct cache *out, struct config_report *report);
+
+/* Warnings about what the plan in force does not get. */
+void boot_tell_limits(struct boot *boot);
 
 /* Brings the meters of the cache up to date: it counts for itself. */
 void boot_count_cache(const struct boot *boot);
 
-/* The whole file, where it has fewer than `most` bytes; the caller frees the text, which is NULL after an
- * error. ERROR_IRREGULAR, ERROR_DIRECTORY for what is no file: it is not waited for. */
-int boot_read_file(const char *path, size_t most, char **text, size_t *size);
+/* All meters as text. */
+void boot_write_metrics(const struct boot *boot, struct metrics_sink *sink);
 
 /* A new descriptor for log.target, or -1 with errno set. */
 int boot_open_log(const struct config *config);
@@ -160,20 +231,13 @@ const char *boot_log_trouble(int number);
 
 /* What --check --connect does after the check: dials every server and tells about it on standard output.
  * Returns the exit code: 1 when one of them does not work. */
-int dial_upstreams(struct boot *boot);
+int dial_upstreams(struct plan *plan);
 
 /* ---- names.c ---- */
 
-/* Builds what is answered here from the configuration and the files that it names. An error after messages on
- * standard error. */
+/* Builds what is answered here from the configuration and the files that it names. An error after
+ * complaints. */
 int names_build(const struct config *config, struct config_report *report, struct local **out);
-
-/* ---- sockets.c ---- */
-
-/* Binds what is configured, once a worker; a message on standard error names what cannot be bound, and why.
- */
-int sockets_open(struct boot *boot);
-void sockets_close(struct boot *boot);
 
 /* What a child of the keeper does, with what, and what came of it. */
 enum keeper_task { KEEPER_READ, KEEPER_WRITE };
@@ -240,6 +304,9 @@ void keeper_file_write(struct keeper_job *job, struct keeper_outcome *outcome);
 int keeper_open(struct boot *boot, struct event_loop *loop);
 void keeper_close(struct keeper *keeper);
 
+/* Another configuration and another cache are in force. ERROR_MEMORY leaves the cache without a file. */
+void keeper_follow(struct boot *boot, struct event_loop *loop);
+
 /* All others take NULL for a keeper as well, and do nothing. */
 
 /* A child of the program has ended; it may be another's. */
@@ -261,8 +328,14 @@ void keeper_stop(struct keeper *keeper);
 int addresses_open(struct boot *boot);
 void addresses_close(struct addresses *addresses);
 
-/* A letter of the engine's came. What makes no sense is left out. */
-void addresses_note(struct boot *boot, struct span letter);
+/* A letter of the plan's engine came. What makes no sense is left out. */
+void addresses_note(struct boot *boot, struct plan *plan, struct span letter);
+
+/* What is known of the hosts that both plans have. */
+void addresses_carry(const struct plan *from, struct plan *to);
+
+/* Another configuration is in force: its file has what is known. */
+void addresses_follow(struct boot *boot);
 
 /* A child of the program has ended; whether it was of this. */
 bool addresses_reap(struct addresses *addresses, pid_t gone, int status);
@@ -271,9 +344,22 @@ bool addresses_reap(struct addresses *addresses, pid_t gone, int status);
 
 struct control;
 
+struct control_setup {
+    const struct config *config;  /* until it is open */
+    struct config_report *report; /* as well */
+    struct event_loop *loop;
+    void (*reload)(void *owner); /* control_tell_reload is called when it is over */
+    void *owner;
+};
+
 /* Listens at control.socket. A default path that cannot be had is told in the log and done without. */
-int control_open(struct boot *boot, struct event_loop *loop, struct control **out);
+int control_open(struct boot *boot, const struct control_setup *setup, struct control **out);
+
+/* NULL is allowed, here and below. */
 void control_close(struct control *control);
+
+/* To all who wait for the reload: that it is done, or why it is not, in lines. */
+void control_tell_reload(struct control *control, bool is_done, const char *complaints);
 
 /* The other end: sends a command to a running dnseal and prints its answer. Returns the exit code. */
 int control_send(const char *path, const char *command);
@@ -285,8 +371,5 @@ int supervise(struct boot *boot);
 
 /* Whether all that was said on standard output, in answer to them, has left; a complaint where not. */
 bool arguments_are_answered(void);
-
-/* A complaint on standard error: "dnseal: …". */
-__attribute__((format(printf, 1, 2))) void complain(const char *format, ...);
 
 #endif

@@ -64,6 +64,12 @@ int journal_open(struct journal *journal, enum log_level level, enum log_format 
     return 0;
 }
 
+void journal_set(struct journal *journal, enum log_level level, enum log_format format)
+{
+    journal->log.level = level;
+    journal->format = format;
+}
+
 void journal_close(struct journal *journal)
 {
     memory_close(journal->ring, RING_SIZE);

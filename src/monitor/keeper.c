@@ -75,7 +75,7 @@ static uint64_t origin_of(const struct config *config)
 
 static struct keep_terms terms_of(const struct keeper *keeper)
 {
-    const struct config *config = keeper->boot->config;
+    const struct config *config = keeper->boot->plan->config;
     uint64_t most = config->cache.max_ttl > config->cache.negative_max_ttl ? config->cache.max_ttl
                                                                            : config->cache.negative_max_ttl;
     return (struct keep_terms){
@@ -102,7 +102,7 @@ static void run_child(struct keeper *keeper, enum keeper_task task, pid_t monito
         setpriority(PRIO_PROCESS, 0, NICE); /* the workers come first */
     }
     struct keeper_job job = {
-        .path = keeper->boot->config->cache.file,
+        .path = keeper->boot->plan->config->cache.file,
         .cache = keeper->boot->cache,
         .terms = terms_of(keeper),
         .forgets = keeper->forgets,
@@ -148,7 +148,7 @@ static int start_child(struct keeper *keeper, enum keeper_task task)
 static void tell_read(struct keeper *keeper)
 {
     if (log_begin(journal(keeper), LOG_INFO, "cache_file_read")) {
-        log_text(journal(keeper), "path", keeper->boot->config->cache.file);
+        log_text(journal(keeper), "path", keeper->boot->plan->config->cache.file);
         log_number(journal(keeper), "entries", (int64_t)keeper->outcome.count.entries);
         log_duration(journal(keeper), "duration_ms", clock_monotonic() - keeper->begun_at);
         journal_end(&keeper->boot->journal);
@@ -158,7 +158,7 @@ static void tell_read(struct keeper *keeper)
 static void tell_written(struct keeper *keeper)
 {
     if (log_begin(journal(keeper), LOG_INFO, "cache_file_written")) {
-        log_text(journal(keeper), "path", keeper->boot->config->cache.file);
+        log_text(journal(keeper), "path", keeper->boot->plan->config->cache.file);
         log_number(journal(keeper), "entries", (int64_t)keeper->outcome.count.entries);
         log_number(journal(keeper), "bytes", (int64_t)keeper->outcome.count.bytes);
         log_duration(journal(keeper), "duration_ms", clock_monotonic() - keeper->begun_at);
@@ -190,7 +190,7 @@ static void tell_trouble(struct keeper *keeper, const char *reason)
 {
     if (log_begin(journal(keeper), LOG_WARNING, "cache_file")) {
         log_text(journal(keeper), "action", keeper->task == KEEPER_READ ? "refused" : "not_written");
-        log_text(journal(keeper), "path", keeper->boot->config->cache.file);
+        log_text(journal(keeper), "path", keeper->boot->plan->config->cache.file);
         log_text(journal(keeper), "reason", reason);
         log_text(journal(keeper), "hint", hint_of(keeper->outcome.fault));
         journal_end(&keeper->boot->journal);
@@ -261,7 +261,7 @@ static void write_file(struct keeper *keeper)
 static void set_interval(struct keeper *keeper)
 {
     event_timer_set(keeper->loop, &keeper->interval,
-                    event_now(keeper->loop) + keeper->boot->config->cache.file_interval);
+                    event_now(keeper->loop) + keeper->boot->plan->config->cache.file_interval);
 }
 
 /* A cache that nothing came into has its file already. */
@@ -322,11 +322,13 @@ static void wait_for_child(struct keeper *keeper)
     }
 }
 
-int keeper_open(struct boot *boot, struct event_loop *loop)
+static bool has_file(const struct boot *boot)
 {
-    if (boot->config->cache.file[0] == '\0') {
-        return 0;
-    }
+    return boot->plan->config->cache.file[0] != '\0' && boot->cache.head != NULL;
+}
+
+static int make(struct boot *boot, struct event_loop *loop)
+{
     void *shared;
     struct keeper *keeper = calloc(1, sizeof *keeper);
     if (keeper == NULL) {
@@ -344,13 +346,37 @@ int keeper_open(struct boot *boot, struct event_loop *loop)
     event_timer_init(&keeper->deadline, on_deadline);
     boot->keeper = keeper;
     set_interval(keeper);
-    error = start_child(keeper, KEEPER_READ);
-    if (error != 0) {
-        keeper->outcome.fault = KEEP_FAULT_SYSTEM;
-        note_trouble(keeper, error_text(error));
-    }
-    wait_for_child(keeper);
     return 0;
+}
+
+int keeper_open(struct boot *boot, struct event_loop *loop)
+{
+    int error = has_file(boot) ? make(boot, loop) : 0;
+    if (error != 0 || boot->keeper == NULL) {
+        return error;
+    }
+    error = start_child(boot->keeper, KEEPER_READ);
+    if (error != 0) {
+        boot->keeper->outcome.fault = KEEP_FAULT_SYSTEM;
+        note_trouble(boot->keeper, error_text(error));
+    }
+    wait_for_child(boot->keeper);
+    return 0;
+}
+
+/* What the cache holds is more than any file could bring: a file that is new here is not read. A child that
+ * is at work goes on with what it was given, and its file counts as out of date. */
+void keeper_follow(struct boot *boot, struct event_loop *loop)
+{
+    if (boot->keeper != NULL && !has_file(boot)) {
+        keeper_close(boot->keeper);
+        boot->keeper = NULL;
+    } else if (boot->keeper != NULL) {
+        boot->keeper->is_stale = true;
+        set_interval(boot->keeper);
+    } else if (has_file(boot) && make(boot, loop) == 0) {
+        boot->keeper->is_stale = true;
+    }
 }
 
 void keeper_reap(struct keeper *keeper, pid_t gone, int status)

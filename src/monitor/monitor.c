@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -23,36 +24,57 @@ static int print_version(void)
     return 0;
 }
 
-static int print_config(const struct boot *boot)
+static int print_config(const struct plan *plan)
 {
     struct config_sink sink = {.write = print_text};
-    config_print(boot->config, &sink);
+    config_print(plan->config, &sink);
     return 0;
 }
 
-static int tell_valid(struct boot *boot, const struct arguments *arguments)
+static int tell_valid(struct plan *plan, const struct arguments *arguments)
 {
     puts("dnseal: the configuration is valid");
-    return arguments->connect ? dial_upstreams(boot) : 0;
+    return arguments->connect ? dial_upstreams(plan) : 0;
 }
 
-static int serve(struct boot *boot)
+/* The plan is another one when this ends, where there was a reload. */
+static int serve(struct plan *plan, const struct arguments *arguments, char *const *environment)
 {
-    return boot_open(boot) == 0 ? supervise(boot) : 1;
+    struct config_report report = complain_on_standard_error();
+    struct boot boot = {
+        .arguments = arguments, .environment = environment, .plan = plan, .log_descriptor = -1};
+    int code = boot_open(&boot, &report) == 0 ? supervise(&boot) : 1;
+    boot_close(&boot);
+    return code;
 }
 
-static int act(struct boot *boot, const struct arguments *arguments)
+static int command(struct plan *plan, const struct arguments *arguments, char *const *environment)
 {
-    if (arguments->action == ACTION_PRINT_CONFIG) {
-        return print_config(boot);
-    }
+    struct config_report report = complain_on_standard_error();
+    char *path;
+    int error = plan_find_control(plan, arguments, environment, &report, &path);
+    int code = error == 0 ? control_send(path, arguments->command) : 1;
+    free(path);
+    return code;
+}
+
+static int act(struct plan *plan, const struct arguments *arguments, char *const *environment)
+{
+    struct config_report report = complain_on_standard_error();
     if (arguments->action == ACTION_CONTROL) {
-        return control_send(boot->config->control.socket, arguments->command);
+        return command(plan, arguments, environment);
     }
-    if (boot_check(boot, arguments) != 0 || boot_plan(boot) != 0) {
+    if (plan_configure(plan, arguments, environment, &report) != 0) {
         return 1;
     }
-    return arguments->action == ACTION_CHECK ? tell_valid(boot, arguments) : serve(boot);
+    if (arguments->action == ACTION_PRINT_CONFIG) {
+        return print_config(plan);
+    }
+    if (plan_check(plan, arguments, &report) != 0 || plan_work_out(plan, &report) != 0) {
+        return 1;
+    }
+    return arguments->action == ACTION_CHECK ? tell_valid(plan, arguments)
+                                             : serve(plan, arguments, environment);
 }
 
 /* What was asked for is not done when nobody can read it. Of health the code alone is the answer. */
@@ -82,8 +104,9 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
     if (arguments.action == ACTION_VERSION) {
         return finish(&arguments, print_version());
     }
-    struct boot boot = {.log_descriptor = -1, .authorities = -1};
-    int code = boot_configure(&boot, &arguments, environment) == 0 ? act(&boot, &arguments) : 1;
-    boot_close(&boot);
+    struct plan plan;
+    plan_init(&plan);
+    int code = act(&plan, &arguments, environment);
+    plan_free(&plan);
     return finish(&arguments, code);
 }

@@ -45,7 +45,7 @@ static int add_file(struct names *names, const struct config_texts *paths, size_
 {
     char *text;
     size_t size;
-    int error = boot_read_file(paths->items[index], LIST_MOST, &text, &size);
+    int error = plan_read_file(paths->items[index], LIST_MOST, &text, &size);
     if (error != 0) {
         return refuse_file(names, paths, index, error);
     }
@@ -114,7 +114,7 @@ int names_build(const struct config *config, struct config_report *report, struc
         local_plan_close(names.plan);
     }
     if (error != 0 && error != ERROR_INVALID) {
-        complain("local: the names cannot be kept: %s", error_text(error));
+        complain_to(report, "local: the names cannot be kept: %s", error_text(error));
     }
     return error;
 }

@@ -48,7 +48,7 @@ static int find_local_user(const char *name, struct identity *out)
     return entry == NULL ? ERROR_NOT_FOUND : 0;
 }
 
-static int resolve_as_root(const char *user, struct identity *out)
+static int resolve_as_root(const char *user, struct config_report *report, struct identity *out)
 {
     if (user[0] == '\0') {
         out->keeps_root = true;
@@ -59,20 +59,22 @@ static int resolve_as_root(const char *user, struct identity *out)
             find_user("nobody", out) == 0) {
             return 0;
         }
-        complain(
+        complain_to(
+            report,
             "user: there is neither a user dnseal nor a user nobody: create one (useradd --system dnseal) or "
             "name another");
         return ERROR_INVALID;
     }
     if (find_user(user, out) != 0) {
-        complain("user: %s: there is no such user: create it (useradd --system %s) or name another", user,
-                 user);
+        complain_to(report,
+                    "user: %s: there is no such user: create it (useradd --system %s) or name another", user,
+                    user);
         return ERROR_INVALID;
     }
     return 0;
 }
 
-static int resolve_as_ordinary_user(const char *user, struct identity *out)
+static int resolve_as_ordinary_user(const char *user, struct config_report *report, struct identity *out)
 {
     if (user[0] == '\0' || strcmp(user, "auto") == 0) {
         return 0;
@@ -82,16 +84,17 @@ static int resolve_as_ordinary_user(const char *user, struct identity *out)
         return 0;
     }
     out->change = false;
-    complain("user: %s: only root can change the user: start dnseal as root or as that user, or leave the "
-             "option out",
-             user);
+    complain_to(report,
+                "user: %s: only root can change the user: start dnseal as root or as that user, or leave the "
+                "option out",
+                user);
     return ERROR_INVALID;
 }
 
-int privileges_resolve(const char *user, struct identity *out)
+int privileges_resolve(const char *user, struct config_report *report, struct identity *out)
 {
     *out = (struct identity){0};
-    return geteuid() == 0 ? resolve_as_root(user, out) : resolve_as_ordinary_user(user, out);
+    return geteuid() == 0 ? resolve_as_root(user, report, out) : resolve_as_ordinary_user(user, report, out);
 }
 
 static void insist(bool done, const char *what)

@@ -1,6 +1,10 @@
 /*
  * Every listening socket, one for each worker. Workers share an address by SO_REUSEPORT, which would also let
  * a second dnseal slip in beside the first: so each address is first bound alone.
+ *
+ * The sockets belong to the program and outlive engines and configurations: what waits in one is read by
+ * whoever serves next. A socket whose address is still listened on is never closed, not even when there are
+ * fewer workers than before, since closing it would lose what waits in it: a worker then has two.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -60,57 +64,95 @@ static const char *way_out(int error)
     }
 }
 
-static int refuse(const struct address *address, bool udp, int error)
+struct opening {
+    struct socket_table *table;
+    struct plan *plan;
+    struct journal *journal;
+    struct config_report *report;
+    size_t before; /* how many sockets were open already */
+};
+
+static int refuse(const struct opening *opening, const struct address *address, bool udp, int error)
 {
     char text[ADDRESS_TEXT_SIZE];
     address_format(address, true, text);
-    complain("cannot listen on %s (%s): %s: %s", text, udp ? "udp" : "tcp", error_text(error),
-             way_out(error));
+    complain_to(opening->report, "cannot listen on %s (%s): %s: %s", text, udp ? "udp" : "tcp",
+                error_text(error), way_out(error));
     return error;
 }
 
-static void warn_of_small_buffer(struct boot *boot, const struct address *address, size_t granted)
+static void warn_of_small_buffer(struct journal *journal, const struct address *address, size_t granted)
 {
-    if (granted < UDP_BUFFER_LEAST && log_begin(&boot->journal.log, LOG_WARNING, "small_buffer")) {
-        log_address(&boot->journal.log, "address", address, true);
-        log_number(&boot->journal.log, "bytes", (int64_t)granted);
-        log_text(&boot->journal.log, "hint",
+    if (granted < UDP_BUFFER_LEAST && log_begin(&journal->log, LOG_WARNING, "small_buffer")) {
+        log_address(&journal->log, "address", address, true);
+        log_number(&journal->log, "bytes", (int64_t)granted);
+        log_text(&journal->log, "hint",
                  "bursts may be lost: set net.core.rmem_max to 4194304 or start as root");
-        journal_end(&boot->journal);
+        journal_end(journal);
     }
 }
 
-static int open_socket(struct boot *boot, const struct config_listen *listen, bool udp, unsigned worker)
+/* ---- the table ---- */
+
+static bool is_of(const struct socket_entry *entry, const struct address *address, bool udp)
 {
-    const struct address *address = &listen->address;
-    int descriptor;
-    size_t granted = UDP_BUFFER;
-    int error = bind_one(address, udp, true, &descriptor, &granted);
-    if (error != 0) {
-        return refuse(address, udp, error);
+    return entry->udp == udp && address_equal(&entry->address, address);
+}
+
+static size_t count_of(const struct socket_table *table, const struct address *address, bool udp)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        count += is_of(&table->entries[i], address, udp);
     }
-    if (worker == 0 && udp) {
-        warn_of_small_buffer(boot, address, granted);
+    return count;
+}
+
+static int make_room(struct socket_table *table)
+{
+    if (table->count < table->capacity) {
+        return 0;
     }
-    boot->sockets[boot->socket_count++] = (struct engine_socket){
-        .descriptor = descriptor, .udp = udp, .worker = worker, .group = listen->group};
+    size_t capacity = table->capacity == 0 ? 16 : 2 * table->capacity;
+    struct socket_entry *entries = realloc(table->entries, capacity * sizeof *entries);
+    if (entries == NULL) {
+        return ERROR_MEMORY;
+    }
+    table->entries = entries;
+    table->capacity = capacity;
     return 0;
 }
 
-static int open_sockets_of_worker(struct boot *boot, unsigned worker)
+static int open_socket(struct opening *opening, const struct address *address, bool udp)
+{
+    int descriptor;
+    size_t granted = UDP_BUFFER;
+    int error = make_room(opening->table);
+    if (error == 0) {
+        error = bind_one(address, udp, true, &descriptor, &granted);
+    }
+    if (error != 0) {
+        return refuse(opening, address, udp, error);
+    }
+    if (udp && count_of(opening->table, address, udp) == 0) {
+        warn_of_small_buffer(opening->journal, address, granted);
+    }
+    opening->table->entries[opening->table->count++] =
+        (struct socket_entry){.address = *address, .descriptor = descriptor, .udp = udp};
+    return 0;
+}
+
+static int open_missing(struct opening *opening, const struct address *address, bool udp)
 {
     int error = 0;
-    for (size_t i = 0; i < boot->config->listen_count && error == 0; i++) {
-        const struct config_listen *listen = &boot->config->listen[i];
-        if (listen->udp) {
-            error = open_socket(boot, listen, true, worker);
-        }
-        if (listen->tcp && error == 0) {
-            error = open_socket(boot, listen, false, worker);
-        }
+    for (size_t have = count_of(opening->table, address, udp); have < opening->plan->workers && error == 0;
+         have++) {
+        error = open_socket(opening, address, udp);
     }
     return error;
 }
+
+/* ---- addresses that nobody else may have ---- */
 
 static bool is_loopback_ipv6(const struct address *address)
 {
@@ -120,61 +162,139 @@ static bool is_loopback_ipv6(const struct address *address)
 
 /* A machine without IPv6 has no ::1, and everybody's configuration names it: done without, if something else
  * is left. */
-static bool drop_loopback_ipv6(struct boot *boot, struct config_listen *listen, int error)
+static bool drop_loopback_ipv6(const struct opening *opening, struct config_listen *listen, int error)
 {
+    struct log *log = &opening->journal->log;
     if ((error != ERROR_ADDRESS_MISSING && error != ERROR_UNSUPPORTED) ||
-        !is_loopback_ipv6(&listen->address) || boot->config->listen_count == 1) {
+        !is_loopback_ipv6(&listen->address) || opening->plan->config->listen_count == 1) {
         return false;
     }
     listen->udp = listen->tcp = false;
-    if (log_begin(&boot->journal.log, LOG_WARNING, "no_ipv6")) {
-        log_address(&boot->journal.log, "address", &listen->address, true);
-        log_text(&boot->journal.log, "hint", "this machine has no IPv6 loopback: the address is left out");
-        journal_end(&boot->journal);
+    if (log_begin(log, LOG_WARNING, "no_ipv6")) {
+        log_address(log, "address", &listen->address, true);
+        log_text(log, "hint", "this machine has no IPv6 loopback: the address is left out");
+        journal_end(opening->journal);
     }
     return true;
 }
 
-static int check_listen(struct boot *boot, struct config_listen *listen)
+/* A socket of our own at that port, at all addresses of the family or at one of them. It keeps others out. */
+static bool is_ours(const struct opening *opening, const struct address *address, bool udp)
 {
+    for (size_t i = 0; i < opening->before; i++) {
+        const struct socket_entry *entry = &opening->table->entries[i];
+        bool overlaps = address_is_any(address) || address_is_any(&entry->address) ||
+                        address_equal(&entry->address, address);
+        if (entry->udp == udp && entry->address.family == address->family &&
+            entry->address.port == address->port && overlaps) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int check_listen(const struct opening *opening, struct config_listen *listen)
+{
+    const struct address *address = &listen->address;
     bool udp = listen->udp;
-    int error = udp ? bind_alone(&listen->address, true) : 0;
+    int error = udp && !is_ours(opening, address, true) ? bind_alone(address, true) : 0;
     if (error == 0 && listen->tcp) {
         udp = false;
-        error = bind_alone(&listen->address, false);
+        error = is_ours(opening, address, false) ? 0 : bind_alone(address, false);
     }
-    if (error == 0 || drop_loopback_ipv6(boot, listen, error)) {
+    if (error == 0 || drop_loopback_ipv6(opening, listen, error)) {
         return 0;
     }
-    return refuse(&listen->address, udp, error);
+    return refuse(opening, address, udp, error);
 }
 
-static int check_addresses(struct boot *boot)
+static int open_all(struct opening *opening)
 {
+    const struct config *config = opening->plan->config;
     int error = 0;
-    for (size_t i = 0; i < boot->config->listen_count && error == 0; i++) {
-        error = check_listen(boot, &boot->config->listen[i]);
+    for (size_t i = 0; i < config->listen_count && error == 0; i++) {
+        error = check_listen(opening, &config->listen[i]);
+    }
+    for (size_t i = 0; i < config->listen_count && error == 0; i++) {
+        const struct config_listen *listen = &config->listen[i];
+        error = listen->udp ? open_missing(opening, &listen->address, true) : 0;
+        if (error == 0 && listen->tcp) {
+            error = open_missing(opening, &listen->address, false);
+        }
     }
     return error;
 }
 
-int sockets_open(struct boot *boot)
+/* ---- sharing out ---- */
+
+static const struct config_listen *listen_of(const struct config *config, const struct socket_entry *entry)
 {
-    boot->sockets = calloc(2 * boot->config->listen_count * boot->workers, sizeof *boot->sockets);
-    if (boot->sockets == NULL) {
-        return ERROR_MEMORY;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        const struct config_listen *listen = &config->listen[i];
+        if ((entry->udp ? listen->udp : listen->tcp) && address_equal(&listen->address, &entry->address)) {
+            return listen;
+        }
     }
-    int error = check_addresses(boot);
-    for (unsigned worker = 0; worker < boot->workers && error == 0; worker++) {
-        error = open_sockets_of_worker(boot, worker);
-    }
-    return error;
+    return NULL;
 }
 
-void sockets_close(struct boot *boot)
+/* The sockets of an address go round the workers. */
+static void give_to_worker(struct opening *opening, unsigned worker)
 {
-    for (size_t i = 0; i < boot->socket_count; i++) {
-        net_close(boot->sockets[i].descriptor);
+    struct plan *plan = opening->plan;
+    for (size_t i = 0; i < opening->table->count; i++) {
+        const struct socket_entry *entry = &opening->table->entries[i];
+        const struct config_listen *listen = listen_of(plan->config, entry);
+        const struct socket_table before = {.entries = opening->table->entries, .count = i};
+        if (listen != NULL && count_of(&before, &entry->address, entry->udp) % plan->workers == worker) {
+            plan->sockets[plan->socket_count++] = (struct engine_socket){
+                .descriptor = entry->descriptor, .udp = entry->udp, .worker = worker, .group = listen->group};
+        }
     }
-    free(boot->sockets);
+}
+
+static void close_from(struct socket_table *table, size_t first)
+{
+    while (table->count > first) {
+        net_close(table->entries[--table->count].descriptor);
+    }
+}
+
+int sockets_share_out(struct socket_table *table, struct plan *plan, struct journal *journal,
+                      struct config_report *report)
+{
+    struct opening opening = {table, plan, journal, report, table->count};
+    int error = open_all(&opening);
+    if (error == 0) {
+        plan->sockets = calloc(table->count + 1, sizeof *plan->sockets);
+        error = plan->sockets == NULL ? ERROR_MEMORY : 0;
+    }
+    if (error != 0) {
+        close_from(table, opening.before);
+        return error;
+    }
+    for (unsigned worker = 0; worker < plan->workers; worker++) {
+        give_to_worker(&opening, worker);
+    }
+    return 0;
+}
+
+void sockets_close_others(struct socket_table *table, const struct plan *plan)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < table->count; i++) {
+        if (listen_of(plan->config, &table->entries[i]) != NULL) {
+            table->entries[kept++] = table->entries[i];
+        } else {
+            net_close(table->entries[i].descriptor);
+        }
+    }
+    table->count = kept;
+}
+
+void sockets_close(struct socket_table *table)
+{
+    close_from(table, 0);
+    free(table->entries);
+    *table = (struct socket_table){0};
 }

@@ -124,6 +124,29 @@ void upstream_fact_set_idle_limit(struct upstream_fact *fact, uint64_t limit)
 
 /* ---- the mapping ---- */
 
+static void copy_word(upstream_word *to, const upstream_word *from)
+{
+    atomic_store_explicit(to, load(from), memory_order_relaxed);
+}
+
+static void copy(struct upstream_fact *to, const struct upstream_fact *from)
+{
+    copy_word(&to->health, &from->health);
+    copy_word(&to->latency, &from->latency);
+    copy_word(&to->idle_limit, &from->idle_limit);
+    copy_word(&to->probed_at, &from->probed_at);
+    copy_word(&to->connected_at, &from->connected_at);
+    copy_word(&to->told_at, &from->told_at);
+    copy_word(&to->told_reason, &from->told_reason);
+}
+
+void upstream_facts_copy(struct upstream_facts *to, size_t page, const struct upstream_facts *from,
+                         size_t page_before)
+{
+    copy(&to->server[page], &from->server[page_before]);
+    copy(&to->half[page], &from->half[page_before]);
+}
+
 struct upstream_fact *upstream_facts_of(struct upstream_facts *facts, size_t page, bool of_half)
 {
     return of_half ? &facts->half[page] : &facts->server[page];

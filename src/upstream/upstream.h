@@ -90,6 +90,10 @@ struct upstream_facts;
 int upstream_facts_open(struct upstream_facts **out, int *descriptor);
 void upstream_facts_close(struct upstream_facts *facts, int descriptor);
 
+/* What is known of the server of one page, into a page of another mapping. */
+void upstream_facts_copy(struct upstream_facts *to, size_t page, const struct upstream_facts *from,
+                         size_t page_before);
+
 /* Whether the server of this page was found to fail and has not been reached since. */
 bool upstream_facts_is_down(const struct upstream_facts *facts, size_t page);
 

@@ -19,7 +19,8 @@ static void take_text(struct metrics_sink *sink, struct span text)
 void meter_sentence(struct world *world, struct words *words)
 {
     struct text text = {.sink.write = take_text};
-    metrics_text(world->metrics, &text.sink);
+    const struct metrics *metrics = world->metrics;
+    metrics_text(&metrics, 1, &text.sink);
     fake_bytes_append(&text.bytes, span_of("", 1));
     const char *name = words_next(words);
     size_t size = strlen(name);

@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/list.h"
+#include "base/memory.h"
 
 #include "metrics/metrics.h"
 
@@ -162,16 +164,21 @@ static void read_line(struct exposition *out, const char *line)
     }
 }
 
-static void expose(const struct metrics *metrics)
+static void expose_all(const struct metrics *const *all, size_t count)
 {
     exposition = (struct exposition){.sink.write = gather};
-    metrics_text(metrics, &exposition.sink);
+    metrics_text(all, count, &exposition.sink);
     assert_true(exposition.size > 0 && exposition.text[exposition.size - 1] == '\n');
     for (char *line = exposition.text, *end; *line != '\0'; line = end + 1) {
         end = strchr(line, '\n');
         *end = '\0';
         read_line(&exposition, line);
     }
+}
+
+static void expose(const struct metrics *metrics)
+{
+    expose_all(&metrics, 1);
 }
 
 static double value_of(const char *name, const char *labels)
@@ -335,32 +342,136 @@ static void labels_are_escaped_and_cut(void **state)
     metrics_close(metrics, descriptor);
 }
 
-static void a_reset_takes_gauges_and_leaves_counters(void **state)
+/* All meters of the mapping: those of its upstreams, too. */
+static void set_all(struct metrics *metrics, uint64_t value)
 {
-    (void)state;
-    int descriptor;
-    struct metrics *metrics = metrics_of(2, &descriptor);
-    metrics_label_upstream(metrics, 0, "a");
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < metrics->workers; i++) {
         for (size_t meter = 0; meter < METRICS_METER_COUNT; meter++) {
-            metrics_set(&metrics->worker[i].meter[meter], 7);
+            metrics_set(&metrics->worker[i].meter[meter], value);
         }
-        for (size_t meter = 0; meter < METRICS_UPSTREAM_METER_COUNT; meter++) {
-            metrics_set(&metrics->worker[i].upstream[0].meter[meter], 7);
-        }
-    }
-    metrics_reset_gauges(&metrics->worker[1]);
-    expose(metrics);
-    for (size_t i = 0; i < exposition.sample_count; i++) {
-        struct sample *sample = &exposition.samples[i];
-        for (size_t family = 0; family < exposition.family_count; family++) {
-            if (strcmp(sample->name, exposition.families[family]) == 0 &&
-                strcmp(sample->name, "dnseal_build_info") != 0) {
-                bool gauge = strcmp(exposition.types[family], "gauge") == 0;
-                assert_true(sample->value == (gauge ? 7 : 14));
+        for (size_t upstream = 0; upstream < metrics->upstreams; upstream++) {
+            for (size_t meter = 0; meter < METRICS_UPSTREAM_METER_COUNT; meter++) {
+                metrics_set(&metrics->worker[i].upstream[upstream].meter[meter], value);
             }
         }
     }
+}
+
+static bool is_gauge(const char *name)
+{
+    for (size_t family = 0; family < exposition.family_count; family++) {
+        if (strcmp(name, exposition.families[family]) == 0) {
+            return strcmp(exposition.types[family], "gauge") == 0;
+        }
+    }
+    return false;
+}
+
+static void assert_samples(const char *labels, double counters, double gauges)
+{
+    unsigned seen = 0;
+    for (size_t i = 0; i < exposition.sample_count; i++) {
+        const struct sample *sample = &exposition.samples[i];
+        if (strstr(sample->labels, labels) != NULL && strstr(sample->name, "_seconds") == NULL) {
+            assert_true(sample->value == (is_gauge(sample->name) ? gauges : counters));
+            seen++;
+        }
+    }
+    assert_true(seen > 0);
+}
+
+/* What an engine counted stays when it is gone, and what it held goes. */
+static void what_is_gone_is_counted_on(void **state)
+{
+    (void)state;
+    int descriptors[2];
+    struct metrics *total = metrics_of(0, &descriptors[0]), *gone = metrics_of(2, &descriptors[1]);
+    metrics_label_upstream(gone, 0, "old");
+    metrics_label_upstream(gone, 1, "both");
+    set_all(gone, 7);
+    metrics_observe(&gone->worker[1].request[METRICS_REQUEST_UDP_CACHE], 1000);
+    metrics_observe(&gone->worker[1].upstream[1].duration, 1000);
+    metrics_take_labels(total, gone);
+    metrics_fold(total, gone);
+    metrics_close(gone, descriptors[1]);
+    expose(total);
+    assert_samples("upstream=\"both\"", 21, 0);
+    assert_samples("transport=\"udp\",rcode=\"NOERROR\"", 21, 0);
+    assert_true(value_of("dnseal_request_duration_seconds_count", "{transport=\"udp\",source=\"cache\"}") ==
+                1);
+    assert_true(value_of("dnseal_upstream_duration_seconds_count", "{upstream=\"both\"}") == 1);
+    metrics_close(total, descriptors[0]);
+}
+
+/* The total follows the configuration: counts of a server that both have go on, in another place. */
+static void labels_move_with_their_counts(void **state)
+{
+    (void)state;
+    int descriptors[2];
+    struct metrics *total = metrics_of(0, &descriptors[0]), *now = metrics_of(1, &descriptors[1]);
+    metrics_label_upstream(total, 0, "gone");
+    metrics_label_upstream(total, 1, "both");
+    set_all(total, 5);
+    metrics_label_upstream(now, 0, "both");
+    metrics_label_upstream(now, 1, "new");
+    metrics_take_labels(total, now);
+    expose(total);
+    assert_samples("upstream=\"both\"", 5, 0);
+    assert_samples("upstream=\"new\"", 0, 0);
+    for (size_t i = 0; i < exposition.sample_count; i++) {
+        assert_null(strstr(exposition.samples[i].labels, "upstream=\"gone\""));
+    }
+    metrics_close(total, descriptors[0]);
+    metrics_close(now, descriptors[1]);
+}
+
+/* Two engines beside each other: each upstream stands there once, whatever its number is in each; whether it
+ * is up says the newer one alone. */
+static void engines_are_added_up_by_label(void **state)
+{
+    (void)state;
+    int descriptors[2];
+    struct metrics *all[2] = {metrics_of(1, &descriptors[0]), metrics_of(1, &descriptors[1])};
+    metrics_label_upstream(all[0], 0, "x");
+    metrics_label_upstream(all[0], 1, "y");
+    metrics_label_upstream(all[1], 0, "y");
+    metrics_set(&all[0]->worker[0].upstream[1].meter[METRICS_UPSTREAM_ANSWER], 3);
+    metrics_set(&all[1]->worker[0].upstream[0].meter[METRICS_UPSTREAM_ANSWER], 4);
+    metrics_set(&all[0]->worker[0].upstream[1].meter[METRICS_UPSTREAM_UP], 1);
+    metrics_set(&all[1]->worker[0].upstream[0].meter[METRICS_UPSTREAM_UP], 1);
+    metrics_retire(all[0]);
+    expose_all((const struct metrics *const *)all, 2);
+    assert_true(value_of("dnseal_upstream_queries_total", "{upstream=\"y\",outcome=\"answer\"}") == 7);
+    assert_true(value_of("dnseal_upstream_up", "{upstream=\"y\"}") == 1);
+    unsigned seen = 0;
+    for (size_t i = 0; i < exposition.sample_count; i++) {
+        const struct sample *sample = &exposition.samples[i];
+        seen += strcmp(sample->name, "dnseal_upstream_up") == 0;
+    }
+    assert_int_equal(seen, 2);
+    for (size_t i = 0; i < 2; i++) {
+        metrics_close(all[i], descriptors[i]);
+    }
+}
+
+static void a_mapping_of_another_make_is_not_adopted(void **state)
+{
+    (void)state;
+    int descriptor;
+    struct metrics *metrics = metrics_of(2, &descriptor), *adopted;
+    size_t size = metrics_memory(2);
+    metrics_set(&metrics->worker[2].meter[METRICS_JOINED], 9);
+    assert_int_equal(metrics_adopt(descriptor, size, &adopted), 0);
+    assert_true(metrics_sum(adopted, METRICS_JOINED) == 9);
+    memory_close(adopted, size);
+    assert_int_equal(metrics_adopt(descriptor, size - 8, &adopted), ERROR_INVALID);
+    assert_int_equal(metrics_adopt(descriptor, 4, &adopted), ERROR_INVALID);
+    metrics->version++;
+    assert_int_equal(metrics_adopt(descriptor, size, &adopted), ERROR_INVALID);
+    metrics->version--;
+    metrics->workers = 1000;
+    assert_int_equal(metrics_adopt(descriptor, size, &adopted), ERROR_INVALID);
+    metrics->workers = 3;
     metrics_close(metrics, descriptor);
 }
 
@@ -390,7 +501,10 @@ int main(void)
         cmocka_unit_test(durations_fall_on_the_right_side_of_a_bound),
         cmocka_unit_test(the_bounds_rise_and_the_buckets_are_cumulative),
         cmocka_unit_test(labels_are_escaped_and_cut),
-        cmocka_unit_test(a_reset_takes_gauges_and_leaves_counters),
+        cmocka_unit_test(what_is_gone_is_counted_on),
+        cmocka_unit_test(labels_move_with_their_counts),
+        cmocka_unit_test(engines_are_added_up_by_label),
+        cmocka_unit_test(a_mapping_of_another_make_is_not_adopted),
         cmocka_unit_test(another_process_moves_the_same_meters),
     };
     return cmocka_run_group_tests_name("metrics", tests, NULL, NULL);

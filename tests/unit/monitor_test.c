@@ -199,15 +199,16 @@ static void only_named_descriptors_stay_open(void **state)
 static void a_user_that_is_none_is_refused(void **state)
 {
     (void)state;
+    struct config_report report = complain_on_standard_error();
     struct identity identity;
     capture_begin();
-    int error = privileges_resolve("no-such-user-here", &identity);
+    int error = privileges_resolve("no-such-user-here", &report, &identity);
     capture_end();
     assert_int_equal(error, ERROR_INVALID);
     assert_non_null(strstr(printed, "no-such-user-here"));
-    assert_int_equal(privileges_resolve("auto", &identity), 0);
+    assert_int_equal(privileges_resolve("auto", &report, &identity), 0);
     assert_int_equal(identity.change, geteuid() == 0);
-    assert_int_equal(privileges_resolve("", &identity), 0);
+    assert_int_equal(privileges_resolve("", &report, &identity), 0);
     assert_int_equal(identity.keeps_root, geteuid() == 0);
 }
 
@@ -295,7 +296,10 @@ static void a_journal_never_waits_for_a_descriptor_that_promised_room(void **sta
 
 struct room {
     struct boot boot;
+    struct plan plan;
     struct config config;
+    struct config_report report;
+    unsigned reloads; /* that were ordered */
     char path[64];
     struct event_loop *loop;
     struct control *control;
@@ -312,22 +316,41 @@ static void *turn_loop(void *argument)
     return NULL;
 }
 
+static void on_reload(void *owner)
+{
+    struct room *room = owner;
+    room->reloads++;
+}
+
+static int listen_at(struct room *room, struct control **out)
+{
+    room->report = complain_on_standard_error();
+    struct control_setup setup = {.config = &room->config,
+                                  .report = &room->report,
+                                  .loop = room->loop,
+                                  .reload = on_reload,
+                                  .owner = room};
+    return control_open(&room->boot, &setup, out);
+}
+
 static void open_control(struct room *room, size_t upstreams)
 {
-    *room = (struct room){.boot.config = &room->config};
+    *room = (struct room){0};
+    room->boot.plan = &room->plan;
+    room->plan.config = &room->config;
     snprintf(room->path, sizeof room->path, "/tmp/dnseal-control-%d.socket", (int)getpid());
     room->config.control.socket = room->path;
-    assert_int_equal(metrics_open(1, &room->boot.metrics, &room->boot.metrics_descriptor), 0);
+    assert_int_equal(metrics_open(0, &room->boot.total, &room->boot.total_descriptor), 0);
     for (size_t i = 0; i < upstreams; i++) {
         char label[METRICS_LABEL_MAX];
         memset(label, '\\', sizeof label);
         snprintf(label, sizeof label, "%zu", i);
         label[strlen(label)] = '\\';
         label[sizeof label - 1] = '\0';
-        metrics_label_upstream(room->boot.metrics, i, label);
+        metrics_label_upstream(room->boot.total, i, label);
     }
     assert_int_equal(event_loop_open(&room->loop), 0);
-    assert_int_equal(control_open(&room->boot, room->loop, &room->control), 0);
+    assert_int_equal(listen_at(room, &room->control), 0);
     assert_int_equal(pthread_create(&room->thread, NULL, turn_loop, room), 0);
 }
 
@@ -338,7 +361,7 @@ static void close_control(struct room *room)
     control_close(room->control);
     event_loop_close(room->loop);
     assert_int_equal(access(room->path, F_OK), -1);
-    metrics_close(room->boot.metrics, room->boot.metrics_descriptor);
+    metrics_close(room->boot.total, room->boot.total_descriptor);
 }
 
 static int command(const struct room *room, const char *word)
@@ -450,10 +473,11 @@ static void without_descriptors_it_waits(void **state)
 {
     (void)state;
     struct room room = {.path = "/tmp/dnseal-control-few.socket"};
-    room.boot.config = &room.config;
+    room.boot.plan = &room.plan;
+    room.plan.config = &room.config;
     room.config.control.socket = room.path;
     assert_int_equal(event_loop_open(&room.loop), 0);
-    assert_int_equal(control_open(&room.boot, room.loop, &room.control), 0);
+    assert_int_equal(listen_at(&room, &room.control), 0);
     int client;
     assert_int_equal(net_local_connect(room.path, &client), 0);
     assert_int_equal(net_local_send(client, span_text("garbage"), -1), 0);
@@ -488,17 +512,18 @@ static void a_path_that_cannot_be_had_refuses(void **state)
     (void)state;
     struct room room = {.path = "/no/such/directory/control.socket"};
     struct control *control;
-    room.boot.config = &room.config;
+    room.boot.plan = &room.plan;
+    room.plan.config = &room.config;
     room.config.control.socket = room.path;
     assert_int_equal(event_loop_open(&room.loop), 0);
     capture_begin();
-    int error = control_open(&room.boot, room.loop, &control);
+    int error = listen_at(&room, &control);
     capture_end();
     assert_true(error < 0);
     assert_null(control);
     assert_non_null(strstr(printed, "control.socket: /no/such/directory/control.socket: "));
     room.path[0] = '\0';
-    assert_int_equal(control_open(&room.boot, room.loop, &control), 0);
+    assert_int_equal(listen_at(&room, &control), 0);
     assert_null(control);
     control_close(control);
     event_loop_close(room.loop);

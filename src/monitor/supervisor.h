@@ -1,0 +1,130 @@
+/*
+ * What the files about the engine's life share: process.c (one engine, from fork to end), reload.c (another
+ * configuration), supervise.c (start, death, stop, signals).
+ */
+#ifndef MONITOR_SUPERVISOR_H
+#define MONITOR_SUPERVISOR_H
+
+#include "monitor/internal.h"
+
+enum { LETTER_SIZE = 512 };
+
+enum process_state {
+    PROCESS_FREE, /* the place is nobody's */
+    PROCESS_STARTING,
+    PROCESS_SERVING,
+    PROCESS_DRAINING,
+};
+
+struct supervisor;
+
+/* An engine. */
+struct process {
+    struct supervisor *supervisor;
+    enum process_state state;
+    pid_t pid;
+    struct event_watch channel;
+    struct event_timer kill;
+    struct metrics *metrics; /* its own, folded into the total when it is gone */
+    int metrics_descriptor;
+    uint64_t started_at;
+    char reason[LETTER_SIZE]; /* why it cannot start, in its own words; "" where it said none */
+};
+
+/* A reload on its way. */
+struct reload {
+    bool is_going;
+    bool again; /* another one is wanted when it is over, or when there is a place for an engine */
+    struct plan plan;
+    int log_descriptor; /* -1: that of before */
+    struct cache cache; /* that of before, or a new one */
+    bool moves_control; /* to the path that is named there, where `control` listens; NULL: nowhere */
+    struct control *control;
+    struct process *process;
+    struct event_timer patience;
+    uint64_t begun_at;
+    struct config_report report;
+    const char *cause;
+    char *said; /* its complaints, for whoever asked at the control socket */
+    size_t said_size;
+};
+
+struct supervisor {
+    struct boot *boot;
+    struct event_loop *loop;
+    struct event_signals signals;
+    struct event_timer restart, drain;
+    struct control *control;
+    struct process processes[BOOT_ENGINES_MAX];
+    struct process *current; /* the one that serves, or is to serve; NULL while there is none */
+    struct reload reload;
+    uint64_t restart_after;
+    bool was_ready; /* some engine has served */
+    bool failed_at_start;
+    bool stopping;
+};
+
+/* ---- process.c ---- */
+
+/* What an engine is started with. */
+struct process_setup {
+    const struct plan *plan;
+    struct cache cache;
+    int log_descriptor;
+};
+
+/* Whether one more can be started. */
+bool process_has_place(const struct supervisor *supervisor);
+
+/* Forks an engine. ERROR_EXHAUSTED without a place, ERROR_MEMORY, ERROR_DESCRIPTORS, ... */
+int process_start(struct supervisor *supervisor, const struct process_setup *setup, struct process **out);
+
+/* A letter without text, with a descriptor where `passed` is not -1. */
+void process_send(struct process *process, enum engine_letter letter, int passed);
+
+/* No more questions: it answers what it has, and ends. It is killed when that takes too long. */
+void process_drain(struct process *process, uint64_t timeout);
+
+/* It ends at once. */
+void process_stop(struct process *process);
+
+/* It was reaped: takes its last words, adds its counts to the total, and gives its place back. */
+void process_bury(struct process *process);
+
+/* The supervisor's end: no letter is read any more. */
+void process_close_all(struct supervisor *supervisor);
+
+/* The one with this id, or NULL. */
+struct process *process_find(struct supervisor *supervisor, pid_t pid);
+
+/* ---- supervise.c ---- */
+
+/* What a control socket is opened with. */
+struct control_setup supervise_control(struct supervisor *supervisor, const struct config *config,
+                                       struct config_report *report);
+
+/* An engine serves. */
+void supervise_on_ready(struct process *process);
+
+/* An engine in place of one that died, soon. */
+void supervise_plan_restart(struct supervisor *supervisor);
+
+/* ---- reload.c ---- */
+
+void reload_init(struct supervisor *supervisor);
+
+/* Takes the configuration anew: a new engine beside the old one, which goes when the new one serves. What
+ * does not pass leaves everything as it was. `cause` is what the log tells. */
+void reload_begin(struct supervisor *supervisor, const char *cause);
+
+/* The reload's engine serves; it died, or could not start. */
+void reload_on_ready(struct supervisor *supervisor);
+void reload_on_death(struct supervisor *supervisor, int status);
+
+/* A place for an engine has become free. */
+void reload_on_place(struct supervisor *supervisor);
+
+/* The program stops: what is on its way is given up. */
+void reload_abandon(struct supervisor *supervisor);
+
+#endif
