@@ -279,11 +279,24 @@ int sockets_share_out(struct socket_table *table, struct plan *plan, struct jour
     return 0;
 }
 
+static bool is_shared_out(const struct plan *plan, const struct socket_entry *entry)
+{
+    for (size_t i = 0; i < plan->socket_count; i++) {
+        if (plan->sockets[i].descriptor == entry->descriptor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Also those of an address that is listened on, where the plan has no worker for them: nobody would read
+ * them.
+ */
 void sockets_close_others(struct socket_table *table, const struct plan *plan)
 {
     size_t kept = 0;
     for (size_t i = 0; i < table->count; i++) {
-        if (listen_of(plan->config, &table->entries[i]) != NULL) {
+        if (is_shared_out(plan, &table->entries[i])) {
             table->entries[kept++] = table->entries[i];
         } else {
             net_close(table->entries[i].descriptor);
