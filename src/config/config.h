@@ -30,6 +30,7 @@ enum {
     CONFIG_WEIGHT_MAX = 100,
     CONFIG_HOST_NAME_MAX = 253,
     CONFIG_BOOTSTRAP_MAX = 8,
+    CONFIG_PARTITIONS = 128,
 };
 
 enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL };
@@ -78,6 +79,9 @@ struct config_group {
     bool is_plain; /* asked in clear text */
     bool hedge;    /* late answers are asked for once more, within a budget */
     bool is_asked; /* by a listener or a route */
+    /* Of the cache, less than CONFIG_PARTITIONS: the same for a name in every configuration, but for two names
+     * that meet, and never the same for two groups of one configuration. */
+    uint8_t partition;
 };
 
 /* Names that are asked at a group: this one and all below it, where no longer one has a route. */

@@ -8,6 +8,7 @@
 #include <strings.h>
 
 #include "base/error.h"
+#include "base/hash.h"
 
 #include "config/table.h"
 
@@ -283,6 +284,27 @@ static void complain_no_group(struct config_work *work, const struct config_plac
 }
 
 /* The groups, in the order in which the upstreams name them. There are as many as upstreams at most. */
+static bool is_taken(const struct config *config, const struct config_group *group)
+{
+    for (const struct config_group *other = config->groups; other < group; other++) {
+        if (other->partition == group->partition) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A number that the name leads to, so that groups may come and go between configurations; where another one
+ * has it already, the next. */
+static void find_partition(const struct config *config, struct config_group *group)
+{
+    uint64_t hash = hash_bytes(&(struct hash_key){{0, 0}}, span_text(group->name));
+    group->partition = (uint8_t)(hash % CONFIG_PARTITIONS);
+    while (is_taken(config, group)) {
+        group->partition = (uint8_t)((group->partition + 1) % CONFIG_PARTITIONS);
+    }
+}
+
 static bool make_groups(struct config_work *work)
 {
     struct config *config = &work->snapshot->config;
@@ -297,6 +319,7 @@ static bool make_groups(struct config_work *work)
             group = &config->groups[config->group_count++];
             *group = (struct config_group){
                 .name = upstream->group_name, .is_plain = upstream->transport != CONFIG_TLS, .hedge = true};
+            find_partition(config, group);
         }
         upstream->group = (unsigned)(group - config->groups);
     }

@@ -331,6 +331,9 @@ size_t dns_question_key(struct span question, const struct dns_key_form *form, u
 /* The name in a key, in lower case. ERROR_MALFORMED where the bytes are no key. */
 int dns_key_name(struct span key, struct span *name);
 
+/* The group in a key that dns_key_name has found to be one. */
+uint8_t dns_key_group(struct span key);
+
 /* The number of the form that keys and stored answers have, for whoever keeps them longer than a program
  * runs. It is raised with every change of their bytes, or of what an entry's note means. */
 enum { DNS_STORED_FORM = 2 };

@@ -45,3 +45,11 @@ int dns_key_name(struct span key, struct span *name)
     *name = span_of(key.data, size);
     return 0;
 }
+
+uint8_t dns_key_group(struct span key)
+{
+    struct span name;
+    int error = dns_key_name(key, &name);
+    assert(error == 0);
+    return key.data[name.size] & (uint8_t)~HAS_CLASS;
+}

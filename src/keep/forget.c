@@ -54,3 +54,31 @@ int keep_forget(struct cache *cache, const char *name, bool below, uint64_t *for
     *forgotten = forgetting.forgotten;
     return 0;
 }
+
+struct emptying {
+    struct cache_visitor visitor;
+    const bool *groups;
+    uint64_t forgotten;
+};
+
+static bool show_group(struct cache_visitor *visitor, struct span key, struct span value,
+                       const struct cache_life *life)
+{
+    (void)value;
+    (void)life;
+    struct emptying *emptying = container_of(visitor, struct emptying, visitor);
+    struct span name;
+    if (dns_key_name(key, &name) != 0 || !emptying->groups[dns_key_group(key)]) {
+        return true;
+    }
+    emptying->forgotten++;
+    return false;
+}
+
+uint64_t keep_forget_groups(struct cache *cache, const bool groups[DNS_KEY_GROUP_MAX + 1])
+{
+    struct emptying emptying = {.visitor.visit = show_group, .groups = groups};
+    cache_begin_generation(cache);
+    cache_visit(cache, &emptying.visitor);
+    return emptying.forgotten;
+}

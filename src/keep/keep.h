@@ -14,6 +14,7 @@
 #include "base/bytes.h"
 
 #include "cache/cache.h"
+#include "dns/dns.h"
 
 /* Why a file is not read. The words stand in the log. */
 #define KEEP_FAULTS(X)      \
@@ -75,5 +76,9 @@ enum { KEEP_MAGIC_SIZE = 8 };
  * answer, and with `below` also under every name that ends in it; what is still being asked for is not kept,
  * of whatever name it is. ERROR_INVALID for what is no name. */
 int keep_forget(struct cache *cache, const char *name, bool below, uint64_t *forgotten);
+
+/* Forgets what is kept of the groups for which there is a true, in the same way. Returns how many entries
+ * those were. */
+uint64_t keep_forget_groups(struct cache *cache, const bool groups[DNS_KEY_GROUP_MAX + 1]);
 
 #endif

@@ -67,8 +67,8 @@ static uint64_t origin_of(const struct config *config)
 {
     uint64_t origin = 0;
     for (size_t i = 0; i < config->upstream_count; i++) {
-        origin ^= hash_bytes(&(struct hash_key){{config->upstreams[i].group, 0}},
-                             span_text(config->upstreams[i].label));
+        uint8_t partition = config->groups[config->upstreams[i].group].partition;
+        origin ^= hash_bytes(&(struct hash_key){{partition, 0}}, span_text(config->upstreams[i].label));
     }
     return origin;
 }

@@ -231,6 +231,57 @@ void reload_on_place(struct supervisor *supervisor)
     }
 }
 
+/* ---- groups that are not what they were ---- */
+
+/* Whether answers of the one are answers of the other as well: some server is in both. */
+static bool is_same_group(const struct plan *before, const struct config_group *old, const struct plan *now)
+{
+    const struct config *a = before->config, *b = now->config;
+    for (size_t i = 0; i < a->upstream_count; i++) {
+        for (size_t k = 0; k < b->upstream_count && &a->groups[a->upstreams[i].group] == old; k++) {
+            if (strcmp(a->upstreams[i].label, b->upstreams[k].label) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void mark_partitions(struct supervisor *supervisor, const struct plan *before)
+{
+    for (size_t i = 0; i < before->config->group_count; i++) {
+        const struct config_group *old = &before->config->groups[i];
+        if (!is_same_group(before, old, supervisor->boot->plan)) {
+            supervisor->forgets[old->partition] = true;
+        }
+    }
+}
+
+/* Nobody may be given what servers said that he does not ask. Once when the new engine serves, and again when
+ * the old one is gone, which may have stored something meanwhile. */
+static void forget_partitions(struct supervisor *supervisor)
+{
+    struct boot *boot = supervisor->boot;
+    if (boot->cache.head == NULL || memchr(supervisor->forgets, true, sizeof supervisor->forgets) == NULL) {
+        return;
+    }
+    uint64_t forgotten = keep_forget_groups(&boot->cache, supervisor->forgets);
+    if (forgotten > 0 && log_begin(journal(supervisor), LOG_INFO, "cache_flush")) {
+        log_text(journal(supervisor), "what", "groups");
+        log_number(journal(supervisor), "entries", (int64_t)forgotten);
+        journal_end(&boot->journal);
+    }
+    keeper_renew(boot->keeper);
+}
+
+void reload_on_burial(struct supervisor *supervisor)
+{
+    if (supervisor->boot->living_count <= 1) {
+        forget_partitions(supervisor);
+        memset(supervisor->forgets, false, sizeof supervisor->forgets);
+    }
+}
+
 /* ---- the new engine ---- */
 
 static void take_log(struct boot *boot, struct reload *reload)
@@ -272,6 +323,8 @@ void reload_on_ready(struct supervisor *supervisor)
     metrics_take_labels(boot->total, supervisor->current->metrics);
     keeper_follow(boot, supervisor->loop);
     addresses_follow(boot);
+    mark_partitions(supervisor, &before);
+    forget_partitions(supervisor);
     tell_done(supervisor);
     boot_tell_limits(boot);
     plan_free(&before);

@@ -173,6 +173,7 @@ static void on_engine_gone(struct process *process, int status)
     } else if (!was_well && !supervisor->stopping) {
         log_death(process, status);
     }
+    reload_on_burial(supervisor);
     if (supervisor->stopping) {
         end_when_alone(supervisor);
     } else {

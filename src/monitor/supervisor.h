@@ -58,6 +58,8 @@ struct supervisor {
     struct process processes[BOOT_ENGINES_MAX];
     struct process *current; /* the one that serves, or is to serve; NULL while there is none */
     struct reload reload;
+    bool forgets[CONFIG_PARTITIONS]; /* parts of the cache that are another group's now, as long as an engine
+                                      * of before may store in them */
     uint64_t restart_after;
     bool was_ready; /* some engine has served */
     bool failed_at_start;
@@ -120,6 +122,9 @@ void reload_begin(struct supervisor *supervisor, const char *cause);
 /* The reload's engine serves; it died, or could not start. */
 void reload_on_ready(struct supervisor *supervisor);
 void reload_on_death(struct supervisor *supervisor, int status);
+
+/* An engine is gone, whichever it was. */
+void reload_on_burial(struct supervisor *supervisor);
 
 /* A place for an engine has become free. */
 void reload_on_place(struct supervisor *supervisor);

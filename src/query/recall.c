@@ -66,8 +66,10 @@ struct key {
 
 static struct span key_of(const struct sought *sought, enum dns_key_kind kind, struct key *key)
 {
-    struct dns_key_form form = {
-        .kind = kind, .group = (uint8_t)sought->group, .dnssec_ok = sought->dnssec_ok, .cd = sought->cd};
+    struct dns_key_form form = {.kind = kind,
+                                .group = sought->hall->around.partitions[sought->group],
+                                .dnssec_ok = sought->dnssec_ok,
+                                .cd = sought->cd};
     key->size = dns_question_key(sought->question, &form, key->bytes);
     return span_of(key->bytes, key->size);
 }

@@ -51,6 +51,7 @@ struct worker_servers {
     size_t named[CONFIG_UPSTREAMS_MAX];    /* the upstream that each name belongs to */
     size_t index_of[CONFIG_UPSTREAMS_MAX]; /* of each upstream in its pool */
     struct upstream_pool *pools[CONFIG_GROUPS_MAX];
+    uint8_t partitions[CONFIG_GROUPS_MAX]; /* of the cache, by group */
 };
 
 /* What has been opened is closed by the caller after an error as well. ERROR_MEMORY, ... */

@@ -127,6 +127,7 @@ int worker_servers_open(struct worker_servers *servers, const struct worker_setu
         error = open_bootstrap(servers);
     }
     for (unsigned i = 0; i < setup->config->group_count && error == 0; i++) {
+        servers->partitions[i] = setup->config->groups[i].partition;
         error = open_pool(servers, i);
     }
     if (error == 0) {

@@ -163,6 +163,7 @@ static int open_hall(struct worker *worker)
     struct query_surroundings around = {
         .loop = worker->loop,
         .pools = worker->servers.pools,
+        .partitions = worker->servers.partitions,
         .access = worker->setup.access,
         .local = worker->setup.local,
         .cache = worker->setup.cache,

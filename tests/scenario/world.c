@@ -414,6 +414,7 @@ static void open_names(struct world *world)
 
 static void open_hall(struct world *world)
 {
+    static const uint8_t partitions[FAKE_SERVERS_MAX] = {5, 9, 2, 127, 0, 1, 64, 3};
     open_cache(world);
     open_names(world);
     struct query_surroundings around = {
@@ -422,6 +423,7 @@ static void open_hall(struct world *world)
         .boot = boot,
         .loop = world->loop,
         .pools = world->pools,
+        .partitions = partitions,
         .access = world->access,
         .log = &world->log,
         .metrics = &world->metrics->worker[0],

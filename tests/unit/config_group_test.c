@@ -61,6 +61,48 @@ static void test_groups(void **state)
 }
 
 /* Copies would show names to servers that have another part of them. */
+static uint8_t partition_of(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->group_count; i++) {
+        if (strcmp(config->groups[i].name, name) == 0) {
+            return config->groups[i].partition;
+        }
+    }
+    fail_msg("no group %s", name);
+    return 0;
+}
+
+/* A group keeps its part of the cache when others come before it, and shares it with none. */
+static void test_partitions(void **state)
+{
+    (void)state;
+    char text[8192], routes[4096] = "";
+    bool taken[CONFIG_PARTITIONS] = {false};
+    size_t size = (size_t)snprintf(text, sizeof text, "upstreams:\n");
+    for (unsigned i = 0; i < CONFIG_GROUPS_MAX; i++) {
+        size += (size_t)snprintf(text + size, sizeof text - size, "  - \"g%u=tls://192.0.2.1#a.test\"\n", i);
+        size_t used = strlen(routes);
+        snprintf(routes + used, sizeof routes - used, "%s\"%u.test\": g%u", i > 0 ? ", " : "", i, i);
+    }
+    snprintf(text + size, sizeof text - size, "routes: {%s, \".\": g0}\n", routes);
+    struct config *many = built_from_file(text);
+    assert_int_equal(many->group_count, CONFIG_GROUPS_MAX);
+    for (size_t i = 0; i < many->group_count; i++) {
+        assert_in_range(many->groups[i].partition, 0, CONFIG_PARTITIONS - 1);
+        assert_false(taken[many->groups[i].partition]);
+        taken[many->groups[i].partition] = true;
+    }
+    struct config *one = built_from_file("upstreams: [\"g0=quad9\"]\nroutes: {\".\": g0}\n");
+    struct config *two = built_from_file(
+        "upstreams: [\"other=quad9\", \"g0=quad9\"]\nroutes: {\".\": g0, \"x.test\": other}\n");
+    assert_int_equal(partition_of(one, "g0"), partition_of(many, "g0"));
+    assert_int_equal(partition_of(two, "g0"), partition_of(many, "g0"));
+    assert_int_not_equal(partition_of(two, "other"), partition_of(two, "g0"));
+    config_free(many);
+    config_free(one);
+    config_free(two);
+}
+
 static void test_hash_goes_without_copies(void **state)
 {
     (void)state;
@@ -212,6 +254,7 @@ static void test_nobody_is_forgotten(void **state)
 const struct CMUnitTest config_group_tests[] = {
     cmocka_unit_test(test_one_group_by_default),
     cmocka_unit_test(test_groups),
+    cmocka_unit_test(test_partitions),
     cmocka_unit_test(test_hash_goes_without_copies),
     cmocka_unit_test(test_the_rest_goes_elsewhere),
     cmocka_unit_test(test_environment),

@@ -550,6 +550,63 @@ static void what_was_on_its_way_is_forgotten_too(void **state)
     close(file);
 }
 
+static struct span group_key(uint8_t group, uint8_t out[DNS_KEY_MAX])
+{
+    static const uint8_t question[] = "\3www\7example\4test\0\0\1\0\1";
+    struct dns_key_form how = {.group = group};
+    return span_of(out, dns_question_key(span_of(question, sizeof question - 1), &how, out));
+}
+
+static void groups_are_forgotten(void **state)
+{
+    (void)state;
+    struct cache cache = open_cache();
+    uint8_t key[DNS_KEY_MAX], value[1];
+    struct cache_life life = {.stored_at = 1, .fresh_for = HOUR};
+    struct cache_found found;
+    uint64_t before = cache_generation(&cache);
+    for (unsigned group = 0; group <= DNS_KEY_GROUP_MAX; group++) {
+        assert_true(cache_store(&cache, before, group_key((uint8_t)group, key), span_of(key, 0), &life));
+    }
+    store(&cache, 1, 0, HOUR); /* what is no key is of no group */
+    bool groups[DNS_KEY_GROUP_MAX + 1] = {[0] = true, [77] = true, [DNS_KEY_GROUP_MAX] = true};
+    assert_int_equal(keep_forget_groups(&cache, groups), 3);
+    for (unsigned group = 0; group <= DNS_KEY_GROUP_MAX; group++) {
+        bool is_there = cache_find(&cache, group_key((uint8_t)group, key), value, 0, &found) == 0;
+        assert_int_equal(is_there, !groups[group]);
+    }
+    assert_int_equal(entries_of(&cache), DNS_KEY_GROUP_MAX + 1 - 3 + 1);
+    assert_false(cache_store(&cache, before, group_key(0, key), span_text("old"), &life));
+    cache_close(&cache);
+}
+
+static void a_cache_is_copied(void **state)
+{
+    (void)state;
+    struct cache from = open_cache(), to;
+    assert_int_equal(cache_open(CACHE_SIZE_LEAST, (struct hash_key){{8, 9}}, 1, &to), 0);
+    for (unsigned i = 0; i < 100; i++) {
+        store(&from, i, 0, HOUR);
+    }
+    keep_copy(&from, &to);
+    assert_int_equal(entries_of(&to), 100);
+    uint8_t key[KEY], value[CACHE_VALUE_MAX];
+    struct cache_found one, other;
+    for (unsigned i = 0; i < 100; i++) {
+        assert_int_equal(cache_find(&from, key_of(i, key), value, sizeof value, &one), 0);
+        uint8_t copy[CACHE_VALUE_MAX];
+        memcpy(copy, value, one.value.size);
+        assert_int_equal(cache_find(&to, key_of(i, key), value, sizeof value, &other), 0);
+        assert_int_equal(other.value.size, one.value.size);
+        assert_memory_equal(copy, value, one.value.size);
+        assert_int_equal(other.life.stored_at, one.life.stored_at);
+        assert_int_equal(other.life.fresh_for, one.life.fresh_for);
+        assert_int_equal(other.life.note, one.life.note);
+    }
+    cache_close(&from);
+    cache_close(&to);
+}
+
 static void what_is_no_name_forgets_nothing(void **state)
 {
     (void)state;
@@ -583,6 +640,8 @@ int main(void)
         cmocka_unit_test(a_file_that_cannot_be_read),
         cmocka_unit_test(names_are_forgotten_in_all_their_kinds),
         cmocka_unit_test(what_was_on_its_way_is_forgotten_too),
+        cmocka_unit_test(groups_are_forgotten),
+        cmocka_unit_test(a_cache_is_copied),
         cmocka_unit_test(what_is_no_name_forgets_nothing),
     };
     return cmocka_run_group_tests_name("keep", tests, NULL, NULL);

@@ -35,6 +35,7 @@ static int metrics_descriptor, silent_server, udp_socket, tcp_socket;
 static struct guard_access *allowed;
 static struct guard_connections *counts;
 static struct upstream_pool *pool;
+static const uint8_t partition = 3;
 static struct query_hall *hall;
 static struct listen_hall *doors;
 static struct address udp_address, tcp_address;
@@ -79,8 +80,13 @@ static void open_hall(void)
                                     .long_messages = 8,
                                     .pending_per_client = 16,
                                     .strip_client_subnet = true};
-    struct query_surroundings around = {
-        .loop = loop, .pools = &pool, .access = allowed, .log = &quiet, .metrics = page, .wall = clock_wall};
+    struct query_surroundings around = {.loop = loop,
+                                        .pools = &pool,
+                                        .partitions = &partition,
+                                        .access = allowed,
+                                        .log = &quiet,
+                                        .metrics = page,
+                                        .wall = clock_wall};
     assert_int_equal(query_hall_open(&options, &around, &hall), 0);
 }
 

@@ -37,6 +37,7 @@ static struct metrics_worker *page;
 static int metrics_descriptor, listener;
 static struct guard_access *clients;
 static struct upstream_pool *pool;
+static const uint8_t partition = 3;
 static struct query_hall *hall;
 static struct test_door udp, tcp;
 static struct net_peer client;
@@ -86,8 +87,13 @@ static void open_pool(void)
 
 static void open_hall(const struct query_options *options)
 {
-    struct query_surroundings around = {
-        .loop = loop, .pools = &pool, .access = clients, .log = &quiet, .metrics = page, .wall = clock_wall};
+    struct query_surroundings around = {.loop = loop,
+                                        .pools = &pool,
+                                        .partitions = &partition,
+                                        .access = clients,
+                                        .log = &quiet,
+                                        .metrics = page,
+                                        .wall = clock_wall};
     assert_int_equal(query_hall_open(options, &around, &hall), 0);
     query_door_init(&udp.door, QUERY_UDP, -1, on_reply);
     query_door_init(&tcp.door, QUERY_TCP, 100, on_reply);
