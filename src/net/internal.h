@@ -10,6 +10,9 @@ int net_socket(int family, int type, int *descriptor);
 /* The same, bound. */
 int net_socket_bound(const struct address *local, int type, bool share, int *descriptor);
 
+/* For a descriptor of somebody else's: what net_socket does for ours. */
+int net_never_block(int descriptor);
+
 /* Path MTU discovery of a UDP socket: see net_udp_bind. */
 int net_udp_limit_path(int descriptor, int family);
 

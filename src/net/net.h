@@ -32,6 +32,10 @@ struct net_peer {
  * ... */
 int net_udp_bind(const struct address *local, bool share, size_t buffer, int *descriptor, size_t *granted);
 
+/* Makes a UDP socket that somebody else has bound one like those: only whether it is shared stays as it is.
+ */
+int net_udp_adopt(int descriptor, size_t buffer, size_t *granted);
+
 /* Datagrams on their way in or out. Opened once, used for every turn. */
 struct net_udp_batch;
 
@@ -76,6 +80,9 @@ int net_datagram_receive(int descriptor, const struct address *remote, uint8_t *
  * accepted from it is bounded. TCP_DEFER_ACCEPT is not set. */
 int net_tcp_listen(const struct address *local, bool share, int backlog, int *descriptor);
 
+/* Makes a listening TCP socket of somebody else's one like those; its backlog stays as it is. */
+int net_tcp_adopt(int descriptor);
+
 /* The next connection, TCP_NODELAY set. ERROR_AGAIN; ERROR_DESCRIPTORS when there is no descriptor left;
  * connections that died in the queue are skipped. */
 int net_tcp_accept(int listener, int *descriptor, struct address *remote);
@@ -112,6 +119,15 @@ int net_tcp_write(int descriptor, const struct iovec *parts, int count);
 /* The address a socket is bound to. */
 int net_local_address(int descriptor, struct address *out);
 
+/* What a descriptor of somebody else's is, where it is one that this program can serve: a bound UDP socket
+ * without a peer, or a listening TCP socket. ERROR_UNSUPPORTED for everything else. */
+struct net_served {
+    struct address address;
+    bool udp;
+    bool takes_ipv4; /* an IPv6 socket that takes IPv4 as well */
+};
+int net_served(int descriptor, struct net_served *out);
+
 /* A listening or connected local (UNIX) socket of sequenced packets. The path's old socket is removed first
  * when nobody listens there; the file gets mode 0600. ERROR_ADDRESS_IN_USE when somebody does. */
 int net_local_listen(const char *path, int *descriptor);
@@ -129,6 +145,18 @@ int net_local_receive(int descriptor, uint8_t *out, size_t size, int *passed);
 
 /* Whether the machine has a route to the address (a connected UDP socket; nothing is sent). */
 bool net_has_route(const struct address *remote);
+
+/* ---- words to a service manager (notify.c) ---- */
+
+enum { NET_NOTIFY_PASSED_MAX = 16 };
+
+/* A socket for datagrams to the name that NOTIFY_SOCKET holds: a path, or '@' and an abstract name.
+ * ERROR_INVALID for anything else, ERROR_RANGE, ERROR_NOT_FOUND, ERROR_REFUSED, ... */
+int net_notify_open(const char *name, int *descriptor);
+
+/* One datagram, with copies of these descriptors along. ERROR_AGAIN where the manager has no room for it now.
+ */
+int net_notify_send(int descriptor, struct span text, const int *passed, size_t count);
 
 /* ---- changes of the network (netlink.c) ---- */
 

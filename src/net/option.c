@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stddef.h>
 #include <string.h>
@@ -84,6 +85,52 @@ int net_local_address(int descriptor, struct address *out)
         return error_from_errno(errno);
     }
     address_from_kernel((struct sockaddr *)&kernel, out);
+    return 0;
+}
+
+/* ---- sockets of somebody else's ---- */
+
+int net_never_block(int descriptor)
+{
+    int flags = fcntl(descriptor, F_GETFL);
+    bool done = flags >= 0 && fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0;
+    return done ? 0 : error_from_errno(errno);
+}
+
+/* -1 where it has no such option, and where it is no socket. */
+static int option_of(int descriptor, int level, int option)
+{
+    int value = -1;
+    socklen_t size = sizeof value;
+    return getsockopt(descriptor, level, option, &value, &size) == 0 ? value : -1;
+}
+
+static bool is_served(int descriptor, int protocol)
+{
+    struct sockaddr_storage peer;
+    socklen_t size = sizeof peer;
+    if (protocol == IPPROTO_TCP) {
+        return option_of(descriptor, SOL_SOCKET, SO_ACCEPTCONN) == 1;
+    }
+    return protocol == IPPROTO_UDP && getpeername(descriptor, (struct sockaddr *)&peer, &size) != 0;
+}
+
+int net_served(int descriptor, struct net_served *out)
+{
+    int family = option_of(descriptor, SOL_SOCKET, SO_DOMAIN);
+    int protocol = option_of(descriptor, SOL_SOCKET, SO_PROTOCOL);
+    struct address local;
+    if ((family != AF_INET && family != AF_INET6) || !is_served(descriptor, protocol) ||
+        net_local_address(descriptor, &local) != 0) {
+        return ERROR_UNSUPPORTED;
+    }
+    /* An IPv6 socket may be bound to an IPv4 address, and then speaks neither tongue. */
+    if (local.port == 0 || local.family != family) {
+        return ERROR_UNSUPPORTED;
+    }
+    bool both =
+        family == AF_INET6 && address_is_any(&local) && option_of(descriptor, IPPROTO_IPV6, IPV6_V6ONLY) != 1;
+    *out = (struct net_served){.address = local, .udp = protocol == IPPROTO_UDP, .takes_ipv4 = both};
     return 0;
 }
 

@@ -45,6 +45,12 @@ int net_tcp_listen(const struct address *local, bool share, int backlog, int *de
     return 0;
 }
 
+int net_tcp_adopt(int descriptor)
+{
+    int failed = net_never_block(descriptor);
+    return failed ? failed : bound_buffers(descriptor);
+}
+
 /* accept(2): errors of the network that belong to a connection which died in the queue. */
 static bool died_in_queue(int number)
 {

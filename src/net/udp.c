@@ -86,6 +86,13 @@ static size_t set_buffer(int descriptor, size_t wanted, int force, int plain)
     return getsockopt(descriptor, SOL_SOCKET, plain, &value, &size) == 0 ? (size_t)value / 2 : 0;
 }
 
+static size_t set_buffers(int descriptor, size_t wanted)
+{
+    size_t receive = set_buffer(descriptor, wanted, SO_RCVBUFFORCE, SO_RCVBUF);
+    size_t send = set_buffer(descriptor, wanted, SO_SNDBUFFORCE, SO_SNDBUF);
+    return receive < send ? receive : send;
+}
+
 int net_udp_bind(const struct address *local, bool share, size_t buffer, int *descriptor, size_t *granted)
 {
     int made;
@@ -98,11 +105,25 @@ int net_udp_bind(const struct address *local, bool share, size_t buffer, int *de
         close(made);
         return failed;
     }
-    size_t receive = set_buffer(made, buffer, SO_RCVBUFFORCE, SO_RCVBUF);
-    size_t send = set_buffer(made, buffer, SO_SNDBUFFORCE, SO_SNDBUF);
-    *granted = receive < send ? receive : send;
+    *granted = set_buffers(made, buffer);
     *descriptor = made;
     return 0;
+}
+
+int net_udp_adopt(int descriptor, size_t buffer, size_t *granted)
+{
+    struct address local;
+    int failed = net_local_address(descriptor, &local);
+    if (!failed) {
+        failed = net_never_block(descriptor);
+    }
+    if (!failed) {
+        failed = set_options(descriptor, &local);
+    }
+    if (!failed) {
+        *granted = set_buffers(descriptor, buffer);
+    }
+    return failed;
 }
 
 /* ---- the batch ---- */

@@ -494,6 +494,12 @@ int main(void)
         cmocka_unit_test(net_test_datagram_of_the_server_alone),
         cmocka_unit_test(net_test_datagram_of_before),
         cmocka_unit_test(net_test_datagram_refused),
+        cmocka_unit_test(net_test_words_to_a_manager),
+        cmocka_unit_test(net_test_words_never_wait),
+        cmocka_unit_test(net_test_names_of_no_manager),
+        cmocka_unit_test(net_test_sockets_that_can_be_served),
+        cmocka_unit_test(net_test_descriptors_that_cannot_be_served),
+        cmocka_unit_test(net_test_adopted_sockets),
     };
     return cmocka_run_group_tests_name("net", tests, NULL, NULL);
 }
