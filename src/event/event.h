@@ -16,7 +16,9 @@
 
 #include "base/list.h"
 
-enum { EVENT_READ = 1, EVENT_WRITE = 2 };
+/* EXCLUSIVE: of several loops that watch one socket only as many wake as it takes (EPOLLEXCLUSIVE); such a
+ * watch cannot be changed, only removed and added again. */
+enum { EVENT_READ = 1, EVENT_WRITE = 2, EVENT_EXCLUSIVE = 4 };
 
 struct event_loop;
 

@@ -65,7 +65,7 @@ static int sleep_time(const struct event_loop *loop, uint64_t wait)
 static unsigned readiness_of(uint32_t events, unsigned wanted)
 {
     if (events & (EPOLLHUP | EPOLLERR)) {
-        return wanted;
+        return wanted & (EVENT_READ | EVENT_WRITE);
     }
     return ((events & EPOLLIN ? EVENT_READ : 0U) | (events & EPOLLOUT ? EVENT_WRITE : 0U)) & wanted;
 }
@@ -137,7 +137,8 @@ static uint32_t events_of(unsigned wanted)
     if (wanted == 0) {
         return EPOLLET;
     }
-    return (wanted & EVENT_READ ? EPOLLIN : 0U) | (wanted & EVENT_WRITE ? EPOLLOUT : 0U);
+    return (wanted & EVENT_READ ? EPOLLIN : 0U) | (wanted & EVENT_WRITE ? EPOLLOUT : 0U) |
+           (wanted & EVENT_EXCLUSIVE ? EPOLLEXCLUSIVE : 0U);
 }
 
 int event_watch_add(struct event_loop *loop, struct event_watch *watch, int descriptor, unsigned wanted)
@@ -155,6 +156,7 @@ int event_watch_add(struct event_loop *loop, struct event_watch *watch, int desc
 void event_watch_change(struct event_watch *watch, unsigned wanted)
 {
     assert(watch->loop != NULL);
+    assert(!(watch->wanted & EVENT_EXCLUSIVE) && !(wanted & EVENT_EXCLUSIVE)); /* epoll_ctl(2) */
     if (wanted == watch->wanted) {
         return;
     }

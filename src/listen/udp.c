@@ -77,7 +77,9 @@ int listen_udp_open(struct listen_hall *hall, int descriptor, unsigned group)
     udp->door.group = group;
     event_after_init(&udp->flush, on_flush);
     udp->watch.ready = on_ready;
-    error = event_watch_add(hall->around.loop, &udp->watch, descriptor, EVENT_READ);
+    /* Several workers may share the socket, and a datagram is for one of them. A wake-up is never lost on one
+     * that ends: its drain takes what has come. Of connections that would not be true. */
+    error = event_watch_add(hall->around.loop, &udp->watch, descriptor, EVENT_READ | EVENT_EXCLUSIVE);
     if (error != 0) {
         net_udp_batch_close(udp->batch);
         return error;

@@ -5,11 +5,14 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -84,6 +87,101 @@ static void test_watch(void **state)
     assert_int_equal(event_watch_add(loop, &end.watch, 1 << 20, EVENT_READ), ERROR_SYSTEM);
     assert_null(end.watch.loop);
     close(pair[0]);
+}
+
+/* A thread that sleeps in a loop of its own until the socket is ready, and takes nothing from it. */
+struct sleeper {
+    pthread_t thread;
+    atomic_int id;
+    struct event_loop *loop;
+    struct event_mailbox mailbox;
+    struct event_watch watch;
+};
+
+enum { SLEEPERS = 4 };
+
+static struct sleeper sleepers[SLEEPERS];
+static atomic_uint woken;
+
+static void on_wake(struct event_watch *watch, unsigned readiness)
+{
+    (void)watch;
+    assert_int_equal(readiness, EVENT_READ);
+    atomic_fetch_add(&woken, 1);
+}
+
+static void on_call(struct event_mailbox *mailbox)
+{
+    (void)mailbox;
+}
+
+static void *sleep_once(void *argument)
+{
+    struct sleeper *sleeper = argument;
+    atomic_store(&sleeper->id, gettid());
+    event_loop_turn(sleeper->loop, UINT64_MAX);
+    return NULL;
+}
+
+static void pause_for(long milliseconds)
+{
+    nanosleep(&(struct timespec){.tv_nsec = milliseconds * (long)CLOCK_MILLISECOND}, NULL);
+}
+
+/* After it has told its id it sleeps nowhere but in its loop. */
+static bool is_asleep(const struct sleeper *sleeper)
+{
+    char path[64], name[64], state = '?';
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", atomic_load(&sleeper->id));
+    FILE *file = fopen(path, "re");
+    bool known = file != NULL && fscanf(file, "%*d %63s %c", name, &state) == 2;
+    if (file != NULL) {
+        fclose(file);
+    }
+    return known && state == 'S';
+}
+
+/* Of loops that watch one socket, how many wake when something comes; at least so many are waited for. */
+static unsigned count_woken(unsigned wanted, unsigned least)
+{
+    int pair[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), 0);
+    atomic_store(&woken, 0);
+    for (unsigned i = 0; i < SLEEPERS; i++) {
+        sleepers[i] = (struct sleeper){.watch.ready = on_wake};
+        assert_int_equal(event_loop_open(&sleepers[i].loop), 0);
+        assert_int_equal(event_mailbox_open(sleepers[i].loop, &sleepers[i].mailbox, on_call), 0);
+        assert_int_equal(event_watch_add(sleepers[i].loop, &sleepers[i].watch, pair[0], wanted), 0);
+        assert_int_equal(pthread_create(&sleepers[i].thread, NULL, sleep_once, &sleepers[i]), 0);
+    }
+    for (unsigned i = 0; i < SLEEPERS; i++) {
+        while (!is_asleep(&sleepers[i])) {
+            pause_for(1);
+        }
+    }
+    assert_int_equal(write(pair[1], "x", 1), 1);
+    while (atomic_load(&woken) < least) {
+        pause_for(1);
+    }
+    pause_for(100);
+    unsigned count = atomic_load(&woken);
+    for (unsigned i = 0; i < SLEEPERS; i++) {
+        event_mailbox_post(&sleepers[i].mailbox);
+        pthread_join(sleepers[i].thread, NULL);
+        event_watch_remove(&sleepers[i].watch);
+        event_mailbox_close(&sleepers[i].mailbox);
+        event_loop_close(sleepers[i].loop);
+    }
+    close(pair[0]);
+    close(pair[1]);
+    return count;
+}
+
+static void test_watch_exclusive(void **state)
+{
+    (void)state;
+    assert_int_equal(count_woken(EVENT_READ, SLEEPERS), SLEEPERS);
+    assert_int_equal(count_woken(EVENT_READ | EVENT_EXCLUSIVE, 1), 1);
 }
 
 /* A watch that wants nothing does not keep the loop awake when the peer hangs up. */
@@ -382,6 +480,7 @@ int main(void)
         LOOP_TEST(event_test_timer_model),
         LOOP_TEST(event_test_timer_order),
         LOOP_TEST(test_watch),
+        cmocka_unit_test(test_watch_exclusive),
         LOOP_TEST(test_watch_quiet),
         LOOP_TEST(test_watch_removed_in_turn),
         LOOP_TEST(test_after),
