@@ -24,20 +24,12 @@
 #include "worker/worker.h"
 
 #include "engine/clear_text.h"
+#include "engine/descriptors.h"
 #include "engine/log_writer.h"
 
 #define LOG_PATIENCE CLOCK_SECOND
 
 enum { REASON_SIZE = 256 };
-
-/* Descriptors that are kept from clients: for each server of each worker, for each worker's loop and mailbox,
- * and for the process; and the questions that one who is asked for addresses gets at once at most. */
-enum {
-    LINKS_RESERVED = 4,
-    LOOP_RESERVED = 4,
-    PROCESS_RESERVED = 16,
-    LOOKUPS_MOST = 2 * CONFIG_UPSTREAMS_MAX,
-};
 
 struct engine {
     const struct engine_setup *setup;
@@ -56,6 +48,7 @@ struct engine {
     struct cache cache;
     unsigned most_connections;
     bool ending;
+    bool pulsing;             /* a pulse is not answered yet */
     char reason[REASON_SIZE]; /* why it cannot start */
 };
 
@@ -117,15 +110,44 @@ static void drain_workers(struct engine *engine)
     }
 }
 
-static void on_worker_done(struct event_mailbox *mailbox)
+static void notice_end(struct engine *engine)
 {
-    struct engine *engine = container_of(mailbox, struct engine, done);
     for (unsigned i = 0; i < engine->worker_count; i++) {
         if (!worker_is_done(engine->workers[i])) {
             return;
         }
     }
     event_loop_stop(engine->loop);
+}
+
+/* ---- signs of life ---- */
+
+static void notice_pulse(struct engine *engine)
+{
+    bool alive = engine->pulsing;
+    for (unsigned i = 0; i < engine->worker_count; i++) {
+        alive = alive && worker_is_alive(engine->workers[i]);
+    }
+    if (alive) {
+        engine->pulsing = false;
+        (void)send_letter(engine, ENGINE_PULSE, ""); /* without room for it the next one says as much */
+    }
+}
+
+static void begin_pulse(struct engine *engine)
+{
+    engine->pulsing = true;
+    for (unsigned i = 0; i < engine->worker_count; i++) {
+        worker_pulse(engine->workers[i]);
+    }
+    notice_pulse(engine);
+}
+
+static void on_worker_word(struct event_mailbox *mailbox)
+{
+    struct engine *engine = container_of(mailbox, struct engine, done);
+    notice_pulse(engine);
+    notice_end(engine);
 }
 
 /* ---- letters ---- */
@@ -153,6 +175,8 @@ static void on_channel(struct event_watch *watch, unsigned readiness)
         drain_workers(engine);
     } else if (packet[0] == ENGINE_LOG) {
         redirect_log(engine, passed);
+    } else if (packet[0] == ENGINE_PULSE) {
+        begin_pulse(engine);
     }
 }
 
@@ -171,7 +195,7 @@ static int open_loop(struct engine *engine)
         return fail(engine, error, "the event loop cannot be opened");
     }
     event_timer_init(&engine->deadline, on_deadline);
-    error = event_mailbox_open(engine->loop, &engine->done, on_worker_done);
+    error = event_mailbox_open(engine->loop, &engine->done, on_worker_word);
     if (error == 0) {
         engine->channel.ready = on_channel;
         error = event_watch_add(engine->loop, &engine->channel, engine->setup->channel, EVENT_READ);
@@ -217,35 +241,6 @@ static int build_trust(struct engine *engine)
     return error;
 }
 
-/* Each question over UDP has a socket of its own, and a host may be tried at all of its addresses. */
-static uint64_t descriptors_of(const struct config_upstream *server, uint64_t in_flight)
-{
-    uint64_t own = LINKS_RESERVED + (server->host != NULL ? (uint64_t)ADDRESS_LIST_MAX : 0);
-    return own + (server->transport == CONFIG_UDP ? in_flight : 0);
-}
-
-/* What this process needs besides the connections of clients. */
-static uint64_t own_descriptors(const struct engine_setup *setup)
-{
-    uint64_t each = LOOP_RESERVED;
-    for (size_t i = 0; i < setup->upstream_count; i++) {
-        each += descriptors_of(&setup->config->upstreams[i], setup->config->upstream.in_flight);
-    }
-    for (size_t i = 0; i < setup->config->bootstrap_count; i++) {
-        each += descriptors_of(&setup->config->bootstrap[i], LOOKUPS_MOST);
-    }
-    return setup->socket_count + each * setup->workers + PROCESS_RESERVED;
-}
-
-static bool asks_udp(const struct engine_setup *setup)
-{
-    bool found = false;
-    for (size_t i = 0; i < setup->upstream_count; i++) {
-        found |= setup->config->upstreams[i].transport == CONFIG_UDP;
-    }
-    return found;
-}
-
 static void log_few_connections(struct engine *engine, uint64_t limit, uint64_t connections)
 {
     if (log_begin(own_log(engine), LOG_WARNING, "fd_limit")) {
@@ -261,7 +256,7 @@ static void log_few_connections(struct engine *engine, uint64_t limit, uint64_t 
 static int share_descriptors(struct engine *engine)
 {
     struct rlimit limit;
-    uint64_t own = own_descriptors(engine->setup);
+    uint64_t own = descriptors_own(engine->setup);
     uint64_t connections = engine->setup->config->limits.tcp_connections;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < own + connections) {
         if (limit.rlim_cur <= own) {
@@ -270,7 +265,7 @@ static int share_descriptors(struct engine *engine)
                      "raise it "
                      "(ulimit -n), or take fewer workers, addresses or upstreams%s",
                      (uintmax_t)limit.rlim_cur, (uintmax_t)own,
-                     asks_udp(engine->setup) ? ", or a lower upstream.in_flight" : "");
+                     descriptors_are_for_udp(engine->setup) ? ", or a lower upstream.in_flight" : "");
             return ERROR_DESCRIPTORS;
         }
         connections = limit.rlim_cur - own;

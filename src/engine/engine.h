@@ -50,6 +50,7 @@ enum engine_letter {
     ENGINE_FAILED = 'F',    /* from the engine: it cannot start; the reason follows */
     ENGINE_DRAIN = 'D',     /* to the engine: finish what waits, then end */
     ENGINE_STOP = 'S',      /* to the engine: end now */
+    ENGINE_PULSE = 'P',     /* to the engine: is each worker's loop turning? From the engine: they all are */
     ENGINE_ADDRESSES = 'A', /* from the engine: those of an upstream that is known by name */
     ENGINE_LOG = 'L',       /* to the engine: write the log to the descriptor that comes along */
 };

@@ -26,6 +26,7 @@ struct worker {
     atomic_int letter;
     bool draining, stopping;
     atomic_bool done;
+    atomic_uint pulses, answered; /* pulses asked for, and those of them that a turn has seen */
     bool started;
     pthread_t thread;
     struct event_watch changes; /* of the network */
@@ -95,9 +96,18 @@ static void notice_clock(struct worker *worker)
     }
 }
 
+static void answer_pulse(struct worker *worker)
+{
+    unsigned pulses = atomic_load_explicit(&worker->pulses, memory_order_acquire);
+    if (atomic_exchange_explicit(&worker->answered, pulses, memory_order_acq_rel) != pulses) {
+        event_mailbox_post(worker->setup.done_mailbox);
+    }
+}
+
 static void on_letter(struct event_mailbox *mailbox)
 {
     struct worker *worker = container_of(mailbox, struct worker, mailbox);
+    answer_pulse(worker);
     int letter = atomic_load_explicit(&worker->letter, memory_order_acquire);
     if (letter == LETTER_DRAIN && !worker->draining) {
         worker->draining = true;
@@ -293,6 +303,18 @@ void worker_stop(struct worker *worker)
 bool worker_is_done(const struct worker *worker)
 {
     return atomic_load_explicit(&worker->done, memory_order_acquire);
+}
+
+void worker_pulse(struct worker *worker)
+{
+    atomic_fetch_add_explicit(&worker->pulses, 1, memory_order_acq_rel);
+    event_mailbox_post(&worker->mailbox);
+}
+
+bool worker_is_alive(const struct worker *worker)
+{
+    return worker_is_done(worker) || atomic_load_explicit(&worker->answered, memory_order_acquire) ==
+                                         atomic_load_explicit(&worker->pulses, memory_order_acquire);
 }
 
 /* ---- going down, from the top floor to the ground ---- */

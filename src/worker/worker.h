@@ -51,7 +51,7 @@ struct worker_setup {
     size_t socket_count;
     struct log *log;                    /* of this worker alone */
     struct event_mailbox *log_mailbox;  /* posted when events wait in it */
-    struct event_mailbox *done_mailbox; /* posted when a drain is over */
+    struct event_mailbox *done_mailbox; /* posted when a drain is over, and when a pulse was answered */
 };
 
 /* What one of `workers` workers takes at most, in bytes, by what it is for. Buffers for streams come on top:
@@ -81,6 +81,12 @@ void worker_stop(struct worker *worker);
 
 /* From any thread: whether a started worker has ended its drain. */
 bool worker_is_done(const struct worker *worker);
+
+/* From any thread: asks for a sign of life. A worker whose loop turns gives it in its next turn. */
+void worker_pulse(struct worker *worker);
+
+/* From any thread: whether each pulse was answered, or the worker has ended and owes nothing. */
+bool worker_is_alive(const struct worker *worker);
 
 /* Waits for the thread to end (after a drain or a stop), if it was started, and frees everything. */
 void worker_close(struct worker *worker);

@@ -260,6 +260,23 @@ static void an_engine_serves_until_it_is_told_to_end(void **state)
     assert_int_equal(open_descriptors(), before);
 }
 
+static void an_engine_gives_signs_of_life(void **state)
+{
+    (void)state;
+    assert_true(read_authorities());
+    struct setting setting;
+    char packet[TEXT_MAX];
+    start_engine(&setting);
+    for (unsigned i = 0; i < 3; i++) {
+        tell(&setting, ENGINE_PULSE, -1);
+        assert_int_equal(receive_packet(setting.channel[0], packet, sizeof packet), 1);
+        assert_int_equal(packet[0], ENGINE_PULSE);
+    }
+    tell(&setting, ENGINE_STOP, -1);
+    pthread_join(setting.thread, NULL);
+    drop_setting(&setting);
+}
+
 static void a_new_log_is_taken_over_by_letter(void **state)
 {
     (void)state;
@@ -355,6 +372,7 @@ int main(void)
         cmocka_unit_test(a_start_that_fails_says_why),
         cmocka_unit_test(memory_is_shared_out_before_the_start),
         cmocka_unit_test(an_engine_serves_until_it_is_told_to_end),
+        cmocka_unit_test(an_engine_gives_signs_of_life),
         cmocka_unit_test(a_new_log_is_taken_over_by_letter),
         cmocka_unit_test(a_blocked_log_is_given_up_after_a_while),
     };

@@ -323,6 +323,28 @@ static void a_worker_serves_drains_and_closes_twice(void **state)
     assert_in_range(open_descriptors(), before - 1, before + 1); /* the server's end may still close */
 }
 
+/* A worker that does not turn owes its answer; one that has ended owes nothing. Shows: P06 */
+static void a_worker_that_turns_answers_its_pulse(void **state)
+{
+    (void)state;
+    struct worker *worker;
+    assert_int_equal(worker_open(&world.setup, &worker), 0);
+    assert_true(worker_is_alive(worker));
+    worker_pulse(worker);
+    worker_pulse(worker);
+    event_loop_turn(world.loop, 50 * CLOCK_MILLISECOND);
+    assert_false(worker_is_alive(worker));
+    assert_int_equal(worker_start(worker), 0);
+    wait_for_done(); /* it says that there is something to look at */
+    assert_true(worker_is_alive(worker));
+    assert_false(worker_is_done(worker));
+    worker_stop(worker);
+    wait_for_done();
+    worker_pulse(worker);
+    assert_true(worker_is_alive(worker));
+    worker_close(worker);
+}
+
 static void a_stop_does_not_wait(void **state)
 {
     (void)state;
@@ -430,9 +452,13 @@ static void a_worker_takes_the_memory_it_says(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_worker_serves_drains_and_closes_twice), TEST(a_stop_does_not_wait),
-        TEST(a_worker_that_never_started_closes),      TEST(a_worker_that_cannot_open_leaves_nothing),
-        TEST(bad_sockets_and_identities_are_told),     TEST(a_worker_takes_the_memory_it_says),
+        TEST(a_worker_serves_drains_and_closes_twice),
+        TEST(a_worker_that_turns_answers_its_pulse),
+        TEST(a_stop_does_not_wait),
+        TEST(a_worker_that_never_started_closes),
+        TEST(a_worker_that_cannot_open_leaves_nothing),
+        TEST(bad_sockets_and_identities_are_told),
+        TEST(a_worker_takes_the_memory_it_says),
     };
     return cmocka_run_group_tests_name("worker", tests, raise_server, raze_server);
 }
