@@ -1,6 +1,6 @@
 /*
- * Builds a snapshot layer by layer: defaults, file, environment, command line. Every layer is read to its
- * end, so that all errors are told in one run.
+ * Builds a snapshot layer by layer: defaults, sockets that were passed, file, environment, command line.
+ * Every layer is read to its end, so that all errors are told in one run.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -25,6 +25,31 @@ static void read_defaults(struct config_work *work)
 {
     for (size_t i = 0; i < config_option_count(); i++) {
         set_default(work, config_option_at(i));
+    }
+}
+
+/* Somebody opened these sockets for us, and nobody need write them down a second time. */
+static void read_passed(struct config_work *work, const struct config_sources *sources)
+{
+    struct config_place place = {.source = CONFIG_FROM_ENVIRONMENT, .name = "LISTEN_FDS"};
+    struct config_node list = {.kind = CONFIG_NODE_LIST, .place = place};
+    struct config *config = &work->snapshot->config;
+    for (size_t i = 0; i < sources->passed_count; i++) {
+        char text[ADDRESS_TEXT_SIZE];
+        size_t size = address_format(&sources->passed[i].address, true, text);
+        struct config_node *node = config_node_scalar(work, &place, span_of(text, size));
+        if (node == NULL) {
+            return;
+        }
+        config_node_append(&list, node);
+    }
+    if (list.count == 0) {
+        return;
+    }
+    config_option_set(work, config_option_find("listen"), &list);
+    for (size_t i = 0; i < config->listen_count && config->listen_count == list.count; i++) {
+        config->listen[i].udp = sources->passed[i].udp;
+        config->listen[i].tcp = sources->passed[i].tcp;
     }
 }
 
@@ -74,6 +99,7 @@ static int open_snapshot(struct config_work *work, const struct config_sources *
 static void read_sources(struct config_work *work, const struct config_sources *sources)
 {
     read_defaults(work);
+    read_passed(work, sources);
     if (sources->file_read) {
         read_file(work, sources);
     }

@@ -177,7 +177,9 @@ struct config_sources {
     const char *file; /* path, or NULL: the default path where such a file exists */
     struct span text; /* the file's text, when file_read is true */
     bool file_read;
-    char *const *environment;  /* as environ; NULL for none */
+    char *const *environment;           /* as environ; NULL for none */
+    const struct config_listen *passed; /* sockets from a service manager, in the place of the default */
+    size_t passed_count;
     const char *const *listen; /* --listen, in order */
     size_t listen_count;
     const char *const *upstream; /* --upstream, in order */
@@ -189,8 +191,9 @@ struct config_report {
     void (*error)(struct config_report *report, const char *line);
 };
 
-/* Builds a snapshot: command line over environment over file over defaults. 0, or ERROR_INVALID after at
- * least one report. Opens and reads nothing. The caller frees the snapshot with config_free. */
+/* Builds a snapshot: command line over environment over file over what was passed over defaults. 0, or
+ * ERROR_INVALID after at least one report. Opens and reads nothing. The caller frees the snapshot with
+ * config_free. */
 int config_build(const struct config_sources *sources, struct config_report *report, struct config **out);
 void config_free(struct config *config);
 

@@ -112,6 +112,33 @@ static void test_layers(void **state)
     config_free(config);
 }
 
+/* What a service manager passed takes the place of the default, and of nothing that somebody wrote. */
+static void test_passed(void **state)
+{
+    (void)state;
+    struct config_listen passed[3] = {{.udp = true}, {.udp = true, .tcp = true}, {.tcp = true}};
+    assert_int_equal(address_parse(span_text("127.0.0.1:1001"), 0, &passed[0].address), 0);
+    assert_int_equal(address_parse(span_text("[::1]:1001"), 0, &passed[1].address), 0);
+    assert_int_equal(address_parse(span_text("127.0.0.1:1002"), 0, &passed[2].address), 0);
+    struct config_sources sources = {.passed = passed, .passed_count = 3};
+    struct config *config = built(&sources);
+    assert_int_equal(config->listen_count, 3);
+    assert_listens(config, 0, "127.0.0.1:1001", true, false);
+    assert_listens(config, 1, "[::1]:1001", true, true);
+    assert_listens(config, 2, "127.0.0.1:1002", false, true);
+    config_free(config);
+    sources.environment = (char *const *)(uintptr_t)NAMES("DNSEAL_LISTEN=127.0.0.1:1003");
+    config = built(&sources);
+    assert_int_equal(config->listen_count, 1);
+    assert_listens(config, 0, "127.0.0.1:1003", true, true);
+    config_free(config);
+    sources.environment = NULL;
+    passed[1].address.port = 853;
+    assert_refused(&sources,
+                   "environment: LISTEN_FDS: \"[::1]:853\": port 853 is for DNS over TLS; clear text is "
+                   "never served there (RFC 7858, section 3.1)\n");
+}
+
 /* Shows: P02 */
 static void test_all_errors_at_once(void **state)
 {
@@ -324,10 +351,15 @@ static void add(struct CMUnitTest *all, size_t *count, const struct CMUnitTest *
 int main(void)
 {
     static const struct CMUnitTest own[] = {
-        cmocka_unit_test(test_defaults),           cmocka_unit_test(test_layers),
-        cmocka_unit_test(test_all_errors_at_once), cmocka_unit_test(test_overruled_errors),
-        cmocka_unit_test(test_error_cap),          cmocka_unit_test(test_cross_checks),
-        cmocka_unit_test(test_refused_later),      cmocka_unit_test(test_check),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_layers),
+        cmocka_unit_test(test_passed),
+        cmocka_unit_test(test_all_errors_at_once),
+        cmocka_unit_test(test_overruled_errors),
+        cmocka_unit_test(test_error_cap),
+        cmocka_unit_test(test_cross_checks),
+        cmocka_unit_test(test_refused_later),
+        cmocka_unit_test(test_check),
     };
     struct CMUnitTest config[128];
     size_t count = 0;
