@@ -180,6 +180,7 @@ int boot_open(struct boot *boot, struct config_report *report)
     error = error == 0 ? open_total(boot, report) : error;
     error = error == 0 ? boot_open_facts(plan, report) : error;
     error = error == 0 ? boot_open_cache(plan->config->cache.size, &boot->cache, report) : error;
+    error = error == 0 ? sockets_open(&boot->table, boot->service, &boot->journal, report) : error;
     error = error == 0 ? sockets_share_out(&boot->table, plan, &boot->journal, report) : error;
     if (error == 0) {
         boot_tell_limits(boot);

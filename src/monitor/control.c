@@ -42,7 +42,7 @@ struct text {
 };
 
 /* What a client waits for that takes a while. */
-enum waiting { WAITING_NOTHING, WAITING_RELOAD };
+enum waiting { WAITING_NOTHING, WAITING_RELOAD, WAITING_PULSE };
 
 struct control_client {
     struct control *control;
@@ -50,7 +50,8 @@ struct control_client {
     struct text answer;       /* while it is on its way */
     size_t sent;
     enum waiting waiting;
-    uint64_t since; /* which of them came first */
+    struct pulse_wait pulse; /* linked while it waits for a sign of life */
+    uint64_t since;          /* which of them came first */
 };
 
 enum { CLIENTS_MOST = 8 };
@@ -159,7 +160,7 @@ static bool has_server(const struct boot *boot)
     return false;
 }
 
-static uint32_t tell_health(const struct boot *boot, struct text *text)
+static uint32_t tell_health(const struct boot *boot, bool is_alive, struct text *text)
 {
     if (!boot->serves) {
         say(text, "not ready: no engine serves\n");
@@ -167,6 +168,8 @@ static uint32_t tell_health(const struct boot *boot, struct text *text)
         const struct config *config = boot->plan->config;
         say(text, "not ready: every upstream is down (group %s): the log and --check --connect tell why\n",
             config->groups[config->rest].name);
+    } else if (!is_alive) {
+        say(text, "not ready: the engine does not answer\n");
     } else {
         say(text, "ready\n");
         return 0;
@@ -181,9 +184,6 @@ static uint32_t answer(struct control *control, const char *command, struct text
     if (strcmp(command, "status") == 0) {
         boot_write_metrics(control->boot, &text->sink);
         return 0;
-    }
-    if (strcmp(command, "health") == 0) {
-        return tell_health(control->boot, text);
     }
     if (strcmp(command, "flush") == 0) {
         return flush(control->boot, "", text);
@@ -201,6 +201,9 @@ static void drop_client(struct control_client *client)
         int descriptor = client->watch.descriptor;
         event_watch_remove(&client->watch);
         net_close(descriptor);
+    }
+    if (client->waiting == WAITING_PULSE) {
+        pulse_forget(&client->pulse);
     }
     free(client->answer.bytes);
     client->answer = (struct text){0};
@@ -245,10 +248,37 @@ static void begin_answer(struct control_client *client, uint32_t status)
     send_answer(client);
 }
 
+static void answer_health(struct control_client *client, bool is_alive)
+{
+    if (open_answer(client)) {
+        begin_answer(client, tell_health(client->control->boot, is_alive, &client->answer));
+    }
+}
+
+static void on_pulse(struct pulse_wait *wait, bool is_alive)
+{
+    struct control_client *client = container_of(wait, struct control_client, pulse);
+    client->waiting = WAITING_NOTHING;
+    answer_health(client, is_alive);
+}
+
+/* What the engine has to say comes later. */
+static void begin_health(struct control_client *client)
+{
+    if (!client->control->boot->serves) {
+        answer_health(client, false);
+        return;
+    }
+    client->waiting = WAITING_PULSE;
+    pulse_ask(client->control->boot->pulse, &client->pulse);
+}
+
 static void obey(struct control_client *client, const char *command)
 {
     struct control *control = client->control;
-    if (strcmp(command, "reload") == 0) {
+    if (strcmp(command, "health") == 0) {
+        begin_health(client);
+    } else if (strcmp(command, "reload") == 0) {
         client->waiting = WAITING_RELOAD;
         control->setup.reload(control->setup.owner);
     } else if (open_answer(client)) {
@@ -333,8 +363,11 @@ static void on_client(struct event_watch *watch, unsigned readiness)
         return;
     }
     struct control_client *client = find_place(control);
-    *client = (struct control_client){
-        .control = control, .watch.ready = on_client_ready, .since = control->arrivals++};
+    *client = (struct control_client){.control = control,
+                                      .watch.ready = on_client_ready,
+                                      .pulse.told = on_pulse,
+                                      .since = control->arrivals++};
+    list_init(&client->pulse.link);
     if (event_watch_add(control->loop, &client->watch, descriptor, EVENT_READ) != 0) {
         net_close(descriptor);
     }

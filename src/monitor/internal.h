@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <sys/types.h>
 
+#include "base/address.h"
 #include "base/log.h"
 
 #include "cache/cache.h"
@@ -105,7 +106,90 @@ void journal_close(struct journal *journal);
  * monitor waits 10 ms at most. */
 void journal_end(struct journal *journal);
 
+/* ---- service.c ---- */
+
+struct boot;
+
+/* A descriptor that a service manager gave; -1 once it was taken. */
+struct service_passed {
+    int descriptor;
+    struct span name; /* of the environment */
+    bool stored;      /* by us, with service_store; else a socket to be served */
+    bool udp;         /* set by activation_open, like what follows */
+    struct address address;
+};
+
+struct service {
+    int notify;        /* -1: nobody is told */
+    uint64_t watchdog; /* nanoseconds within which it wants a sign of life; 0: it does not */
+    struct service_passed *passed;
+    size_t passed_count;
+};
+
+/* What the environment says of a service manager; nothing of it without one. To be called before any
+ * descriptor is opened. ERROR_INVALID after a message on standard error; the caller closes it then as well.
+ */
+int service_read(char *const *environment, struct service **out);
+void service_close(struct service *service);
+
+/* All others take NULL as well, and do nothing where nobody is to be told. They wait a tenth of a second at
+ * most. */
+
+/* It serves, for the first time, anew, or after service_reloading; it begins to take another configuration;
+ * it ends. */
+void service_ready(const struct boot *boot);
+void service_reloading(const struct service *service);
+void service_stopping(const struct service *service);
+
+/* Every loop turns. */
+void service_watchdog(const struct service *service);
+
+/* A line for people, without a newline. */
+__attribute__((format(printf, 2, 3))) void service_status(const struct service *service, const char *format,
+                                                          ...);
+
+/* The manager keeps a copy of the descriptor beyond the life of this process, under the name (without a
+ * colon), and gives it to the next one. Several may have one name, and are forgotten together. */
+void service_store(const struct service *service, const char *name, int descriptor);
+void service_forget(const struct service *service, const char *name);
+
+/* A descriptor that was stored under the name before: the caller's from here on. -1 where there is none any
+ * more. */
+int service_take(struct service *service, const char *name);
+
+/* ---- activation.c ---- */
+
+/* All take NULL for a service as well: it passed nothing. What was stored is not theirs. */
+
+/* Looks at what was passed. ERROR_INVALID after a message on standard error: something cannot be served. */
+int activation_open(struct service *service);
+
+/* What would be served if nothing were configured. Returns the number. */
+size_t activation_listeners(const struct service *service, struct config_listen out[CONFIG_LISTEN_MAX]);
+
+/* Whether everything that was passed is configured; ERROR_INVALID after complaints. */
+int activation_check(const struct service *service, const struct config *config,
+                     struct config_report *report);
+
+/* How many sockets were passed for one address and transport, and each of them. They stay the service's. */
+size_t activation_count(const struct service *service, const struct address *address, bool udp);
+int activation_find(const struct service *service, const struct address *address, bool udp, size_t nth);
+
+/* Whether a descriptor is one of those. */
+bool activation_has(const struct service *service, int descriptor);
+
+/* Whether a worker serves the nth of `count` sockets for one address: each worker has one at least, and each
+ * socket has a worker. */
+bool activation_is_for_worker(size_t nth, size_t count, unsigned worker, unsigned workers);
+
 /* ---- plan.c ---- */
+
+/* Where configurations come from, the same for each. */
+struct sources {
+    const struct arguments *arguments;
+    char *const *environment;
+    const struct service *service; /* NULL: nothing was passed */
+};
 
 /* What a configuration needs. One is in force; a reload works out the next beside it. */
 struct plan {
@@ -127,19 +211,18 @@ struct plan {
     struct address_list known[CONFIG_UPSTREAMS_MAX]; /* of each upstream that is known by name */
 };
 
-/* Builds the configuration from all its sources. ERROR_INVALID after complaints; the plan is freed by the
- * caller all the same. */
-int plan_configure(struct plan *plan, const struct arguments *arguments, char *const *environment,
-                   struct config_report *report);
+/* Builds the configuration from all its sources; what a service manager passed is listened to where none of
+ * them names a listener. ERROR_INVALID after complaints; the plan is freed by the caller all the same. */
+int plan_configure(struct plan *plan, const struct sources *sources, struct config_report *report);
 
 /* Where the program that runs listens for commands, according to sources of which all else may be wrong; the
  * caller frees the path. An error after a complaint. */
-int plan_find_control(struct plan *plan, const struct arguments *arguments, char *const *environment,
-                      struct config_report *report, char **out);
+int plan_find_control(struct plan *plan, const struct sources *sources, struct config_report *report,
+                      char **out);
 
 /* What can be known without starting: before every start, and all that --check does. ERROR_INVALID after
  * complaints. */
-int plan_check(const struct plan *plan, const struct arguments *arguments, struct config_report *report);
+int plan_check(const struct plan *plan, const struct sources *sources, struct config_report *report);
 
 /* Works out what a run needs without opening it: authorities, servers, workers, memory. An error after
  * complaints. */
@@ -163,12 +246,18 @@ struct socket_entry {
     struct address address; /* as configured */
     int descriptor;
     bool udp;
+    bool is_passed; /* by a service manager: it is not ours to close, and nothing is bound beside it */
 };
 
 struct socket_table {
     struct socket_entry *entries;
     size_t count, capacity;
+    const struct service *service; /* NULL: nothing was passed */
 };
+
+/* Takes what a service manager has passed; it outlives the table. An error after a complaint. */
+int sockets_open(struct socket_table *table, const struct service *service, struct journal *journal,
+                 struct config_report *report);
 
 /* Sees to it that each worker of the plan has a socket of each address that is listened on, and shares them
  * out: those that are open are taken, the missing ones are bound. After an error, with a complaint that names
@@ -187,8 +276,7 @@ struct addresses;
 
 /* All that outlives a configuration, opened. */
 struct boot {
-    const struct arguments *arguments;
-    char *const *environment;
+    struct sources sources;
     struct plan *plan; /* the one in force */
     int log_descriptor;
     struct journal journal;
@@ -201,6 +289,8 @@ struct boot {
     struct cache cache;          /* with a head of NULL where nothing is kept */
     struct keeper *keeper;       /* NULL without a file for the cache */
     struct addresses *addresses; /* NULL without a file for them */
+    struct service *service;     /* NULL: nobody manages this program */
+    struct pulse *pulse;         /* NULL while there is no loop */
 };
 
 /* Opens log, meters, cache and sockets, in this order, for the plan in force. An error after a complaint. */
@@ -339,6 +429,27 @@ void addresses_follow(struct boot *boot);
 
 /* A child of the program has ended; whether it was of this. */
 bool addresses_reap(struct addresses *addresses, pid_t gone, int status);
+
+/* ---- pulse.c ---- */
+
+/* Who waits to hear whether the engine's loops turn; in the caller's memory. */
+struct pulse_wait {
+    void (*told)(struct pulse_wait *wait, bool alive);
+    struct list link; /* list_init before the first use */
+    struct event_timer patience;
+};
+
+/* boot->pulse from here on; `ask` sends ENGINE_PULSE to the engine, if there is one. Where a watchdog is to
+ * be fed it is asked twice as often as that bites. ERROR_MEMORY. */
+int pulse_open(struct boot *boot, struct event_loop *loop, void (*ask)(void *owner), void *owner);
+void pulse_close(struct pulse *pulse);
+
+/* The engine gave a sign of life, or is gone. */
+void pulse_tell(struct pulse *pulse, bool alive);
+
+/* Asks; `told` is called once, later, after a second at most. */
+void pulse_ask(struct pulse *pulse, struct pulse_wait *wait);
+void pulse_forget(struct pulse_wait *wait);
 
 /* ---- control.c ---- */
 

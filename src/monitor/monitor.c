@@ -38,43 +38,64 @@ static int tell_valid(struct plan *plan, const struct arguments *arguments)
 }
 
 /* The plan is another one when this ends, where there was a reload. */
-static int serve(struct plan *plan, const struct arguments *arguments, char *const *environment)
+static int serve(struct plan *plan, const struct sources *sources, struct service *service)
 {
     struct config_report report = complain_on_standard_error();
-    struct boot boot = {
-        .arguments = arguments, .environment = environment, .plan = plan, .log_descriptor = -1};
+    struct boot boot = {.sources = *sources, .plan = plan, .service = service, .log_descriptor = -1};
     int code = boot_open(&boot, &report) == 0 ? supervise(&boot) : 1;
     boot_close(&boot);
     return code;
 }
 
-static int command(struct plan *plan, const struct arguments *arguments, char *const *environment)
+/* Who only looks at a configuration has no part in what a service manager gave. */
+static int run(struct plan *plan, struct sources *sources)
+{
+    struct config_report report = complain_on_standard_error();
+    struct service *service = NULL;
+    int error = service_read(sources->environment, &service);
+    error = error == 0 ? activation_open(service) : error;
+    sources->service = service;
+    error = error == 0 ? plan_configure(plan, sources, &report) : error;
+    error = error == 0 ? plan_check(plan, sources, &report) : error;
+    error = error == 0 ? plan_work_out(plan, &report) : error;
+    int code = error == 0 ? serve(plan, sources, service) : 1;
+    service_close(service);
+    return code;
+}
+
+static int command(struct plan *plan, const struct sources *sources)
 {
     struct config_report report = complain_on_standard_error();
     char *path;
-    int error = plan_find_control(plan, arguments, environment, &report, &path);
-    int code = error == 0 ? control_send(path, arguments->command) : 1;
+    int error = plan_find_control(plan, sources, &report, &path);
+    int code = error == 0 ? control_send(path, sources->arguments->command) : 1;
     free(path);
     return code;
 }
 
-static int act(struct plan *plan, const struct arguments *arguments, char *const *environment)
+static int look_at(struct plan *plan, const struct sources *sources)
 {
     struct config_report report = complain_on_standard_error();
-    if (arguments->action == ACTION_CONTROL) {
-        return command(plan, arguments, environment);
-    }
-    if (plan_configure(plan, arguments, environment, &report) != 0) {
+    if (plan_configure(plan, sources, &report) != 0) {
         return 1;
     }
-    if (arguments->action == ACTION_PRINT_CONFIG) {
+    if (sources->arguments->action == ACTION_PRINT_CONFIG) {
         return print_config(plan);
     }
-    if (plan_check(plan, arguments, &report) != 0 || plan_work_out(plan, &report) != 0) {
-        return 1;
+    bool is_valid = plan_check(plan, sources, &report) == 0 && plan_work_out(plan, &report) == 0;
+    return is_valid ? tell_valid(plan, sources->arguments) : 1;
+}
+
+static int act(struct plan *plan, struct sources *sources)
+{
+    switch (sources->arguments->action) {
+    case ACTION_RUN:
+        return run(plan, sources);
+    case ACTION_CONTROL:
+        return command(plan, sources);
+    default:
+        return look_at(plan, sources);
     }
-    return arguments->action == ACTION_CHECK ? tell_valid(plan, arguments)
-                                             : serve(plan, arguments, environment);
 }
 
 /* What was asked for is not done when nobody can read it. Of health the code alone is the answer. */
@@ -105,8 +126,9 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
         return finish(&arguments, print_version());
     }
     struct plan plan;
+    struct sources sources = {.arguments = &arguments, .environment = environment};
     plan_init(&plan);
-    int code = act(&plan, &arguments, environment);
+    int code = act(&plan, &sources);
     plan_free(&plan);
     return finish(&arguments, code);
 }

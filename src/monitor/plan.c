@@ -113,10 +113,15 @@ static int read_configuration_file(struct plan *plan, const char *named, struct 
     return 0;
 }
 
-static struct config_sources sources_of(const struct arguments *arguments, char *const *environment)
+/* `passed` is room for what a service manager passed. */
+static struct config_sources sources_of(const struct sources *sources,
+                                        struct config_listen passed[CONFIG_LISTEN_MAX])
 {
+    const struct arguments *arguments = sources->arguments;
     return (struct config_sources){
-        .environment = environment,
+        .environment = sources->environment,
+        .passed = passed,
+        .passed_count = activation_listeners(sources->service, passed),
         .listen = arguments->listen,
         .listen_count = arguments->listen_count,
         .upstream = arguments->upstream,
@@ -124,26 +129,27 @@ static struct config_sources sources_of(const struct arguments *arguments, char 
     };
 }
 
-int plan_configure(struct plan *plan, const struct arguments *arguments, char *const *environment,
-                   struct config_report *report)
+int plan_configure(struct plan *plan, const struct sources *sources, struct config_report *report)
 {
-    struct config_sources sources = sources_of(arguments, environment);
-    int error = read_configuration_file(plan, arguments->file, report, &sources);
-    return error == 0 ? config_build(&sources, report, &plan->config) : error;
+    struct config_listen passed[CONFIG_LISTEN_MAX];
+    struct config_sources all = sources_of(sources, passed);
+    int error = read_configuration_file(plan, sources->arguments->file, report, &all);
+    return error == 0 ? config_build(&all, report, &plan->config) : error;
 }
 
-int plan_find_control(struct plan *plan, const struct arguments *arguments, char *const *environment,
-                      struct config_report *report, char **out)
+int plan_find_control(struct plan *plan, const struct sources *sources, struct config_report *report,
+                      char **out)
 {
-    struct config_sources sources = sources_of(arguments, environment);
-    int error = read_configuration_file(plan, arguments->file, report, &sources);
-    *out = error == 0 ? config_control_socket(&sources) : NULL;
+    struct config_listen passed[CONFIG_LISTEN_MAX];
+    struct config_sources all = sources_of(sources, passed);
+    int error = read_configuration_file(plan, sources->arguments->file, report, &all);
+    *out = error == 0 ? config_control_socket(&all) : NULL;
     return error == 0 && *out == NULL ? ERROR_MEMORY : error;
 }
 
-int plan_check(const struct plan *plan, const struct arguments *arguments, struct config_report *report)
+int plan_check(const struct plan *plan, const struct sources *sources, struct config_report *report)
 {
-    return config_check(plan->config, report, arguments->action == ACTION_CHECK);
+    return config_check(plan->config, report, sources->arguments->action == ACTION_CHECK);
 }
 
 /* ---- the plan ---- */

@@ -56,6 +56,8 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
     letter[size] = '\0';
     if (letter[0] == ENGINE_READY) {
         supervise_on_ready(process);
+    } else if (letter[0] == ENGINE_PULSE && process == process->supervisor->current) {
+        pulse_tell(process->supervisor->boot->pulse, true);
     } else if (letter[0] == ENGINE_FAILED) {
         memcpy(process->reason, letter + 1, (size_t)size);
     } else if (letter[0] == ENGINE_ADDRESSES) {

@@ -75,6 +75,7 @@ static void finish(struct supervisor *supervisor, bool is_done)
     event_timer_clear(&reload->patience);
     reload->is_going = false;
     reload->process = NULL;
+    service_ready(supervisor->boot);
     count(supervisor, is_done ? METRICS_CONFIG_RELOADS_OK : METRICS_CONFIG_RELOADS_FAILED);
     if (!reload->again) {
         control_tell_reload(supervisor->control, is_done, reload->said != NULL ? reload->said : "");
@@ -169,8 +170,8 @@ static int plan_next(struct supervisor *supervisor)
     struct boot *boot = supervisor->boot;
     struct plan *plan = &reload->plan;
     struct config_report *report = &reload->report;
-    int error = plan_configure(plan, boot->arguments, boot->environment, report);
-    error = error == 0 ? plan_check(plan, boot->arguments, report) : error;
+    int error = plan_configure(plan, &boot->sources, report);
+    error = error == 0 ? plan_check(plan, &boot->sources, report) : error;
     error = error == 0 ? plan_work_out(plan, report) : error;
     error = error == 0 ? privileges_resolve(plan->config->user, report, &plan->identity) : error;
     error = error == 0 ? open_log(reload, boot->plan->config) : error;
@@ -189,6 +190,7 @@ static void begin(struct supervisor *supervisor)
     struct reload *reload = &supervisor->reload;
     reload->again = false;
     reload->is_going = true;
+    service_reloading(supervisor->boot->service);
     reload->begun_at = clock_monotonic();
     reload->log_descriptor = -1;
     reload->moves_control = false;

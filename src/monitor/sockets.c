@@ -145,8 +145,10 @@ static int open_socket(struct opening *opening, const struct address *address, b
 static int open_missing(struct opening *opening, const struct address *address, bool udp)
 {
     int error = 0;
-    for (size_t have = count_of(opening->table, address, udp); have < opening->plan->workers && error == 0;
-         have++) {
+    size_t have = activation_count(opening->table->service, address, udp) > 0
+                      ? opening->plan->workers /* what was passed serves all of them */
+                      : count_of(opening->table, address, udp);
+    for (; have < opening->plan->workers && error == 0; have++) {
         error = open_socket(opening, address, udp);
     }
     return error;
@@ -238,7 +240,7 @@ static const struct config_listen *listen_of(const struct config *config, const 
     return NULL;
 }
 
-/* The sockets of an address go round the workers. */
+/* The sockets of an address go round the workers; where there are fewer than workers, several watch one. */
 static void give_to_worker(struct opening *opening, unsigned worker)
 {
     struct plan *plan = opening->plan;
@@ -246,27 +248,68 @@ static void give_to_worker(struct opening *opening, unsigned worker)
         const struct socket_entry *entry = &opening->table->entries[i];
         const struct config_listen *listen = listen_of(plan->config, entry);
         const struct socket_table before = {.entries = opening->table->entries, .count = i};
-        if (listen != NULL && count_of(&before, &entry->address, entry->udp) % plan->workers == worker) {
+        size_t nth = count_of(&before, &entry->address, entry->udp);
+        size_t count = count_of(opening->table, &entry->address, entry->udp);
+        if (listen != NULL && activation_is_for_worker(nth, count, worker, plan->workers)) {
             plan->sockets[plan->socket_count++] = (struct engine_socket){
                 .descriptor = entry->descriptor, .udp = entry->udp, .worker = worker, .group = listen->group};
         }
     }
 }
 
+static void close_entry(const struct socket_entry *entry)
+{
+    if (!entry->is_passed) {
+        net_close(entry->descriptor);
+    }
+}
+
 static void close_from(struct socket_table *table, size_t first)
 {
     while (table->count > first) {
-        net_close(table->entries[--table->count].descriptor);
+        close_entry(&table->entries[--table->count]);
     }
+}
+
+static int take_passed(struct opening *opening, const struct service_passed *passed)
+{
+    size_t granted = UDP_BUFFER;
+    int error = make_room(opening->table);
+    if (error == 0) {
+        error = passed->udp ? net_udp_adopt(passed->descriptor, UDP_BUFFER, &granted)
+                            : net_tcp_adopt(passed->descriptor);
+    }
+    if (error != 0) {
+        return refuse(opening, &passed->address, passed->udp, error);
+    }
+    if (passed->udp && count_of(opening->table, &passed->address, true) == 0) {
+        warn_of_small_buffer(opening->journal, &passed->address, granted);
+    }
+    opening->table->entries[opening->table->count++] = (struct socket_entry){
+        .address = passed->address, .descriptor = passed->descriptor, .udp = passed->udp, .is_passed = true};
+    return 0;
+}
+
+int sockets_open(struct socket_table *table, const struct service *service, struct journal *journal,
+                 struct config_report *report)
+{
+    struct opening opening = {.table = table, .journal = journal, .report = report};
+    int error = 0;
+    table->service = service;
+    for (size_t i = 0; service != NULL && i < service->passed_count && error == 0; i++) {
+        error = service->passed[i].stored ? 0 : take_passed(&opening, &service->passed[i]);
+    }
+    return error;
 }
 
 int sockets_share_out(struct socket_table *table, struct plan *plan, struct journal *journal,
                       struct config_report *report)
 {
     struct opening opening = {table, plan, journal, report, table->count};
-    int error = open_all(&opening);
+    int error = activation_check(table->service, plan->config, report);
+    error = error == 0 ? open_all(&opening) : error;
     if (error == 0) {
-        plan->sockets = calloc(table->count + 1, sizeof *plan->sockets);
+        plan->sockets = calloc(table->count * plan->workers + 1, sizeof *plan->sockets);
         error = plan->sockets == NULL ? ERROR_MEMORY : 0;
     }
     if (error != 0) {
@@ -299,7 +342,7 @@ void sockets_close_others(struct socket_table *table, const struct plan *plan)
         if (is_shared_out(plan, &table->entries[i])) {
             table->entries[kept++] = table->entries[i];
         } else {
-            net_close(table->entries[i].descriptor);
+            close_entry(&table->entries[i]);
         }
     }
     table->count = kept;

@@ -55,6 +55,7 @@ void supervise_on_ready(struct process *process)
     }
     supervisor->was_ready = true;
     supervisor->boot->serves = !supervisor->stopping;
+    service_ready(supervisor->boot);
     memory_forget_code(); /* all that is left to do is to wait for a signal */
 }
 
@@ -144,6 +145,7 @@ static void on_current_gone(struct process *process, int status)
     struct supervisor *supervisor = process->supervisor;
     supervisor->current = NULL;
     supervisor->boot->serves = false;
+    pulse_tell(supervisor->boot->pulse, false);
     if (supervisor->stopping) {
         return;
     }
@@ -154,6 +156,7 @@ static void on_current_gone(struct process *process, int status)
         return;
     }
     log_death(process, status);
+    service_status(supervisor->boot->service, "the engine died and is started anew");
     note_life(supervisor, clock_monotonic() - process->started_at);
     if (!supervisor->reload.is_going) {
         supervise_plan_restart(
@@ -195,6 +198,14 @@ static void reap(struct supervisor *supervisor)
     }
 }
 
+static void ask_for_pulse(void *owner)
+{
+    struct supervisor *supervisor = owner;
+    if (supervisor->current != NULL) {
+        process_send(supervisor->current, ENGINE_PULSE, -1);
+    }
+}
+
 /* ---- stopping ---- */
 
 static void on_drain(struct event_timer *timer)
@@ -224,6 +235,7 @@ static void stop(struct supervisor *supervisor, int number)
     }
     supervisor->stopping = true;
     supervisor->boot->serves = false;
+    service_stopping(supervisor->boot->service);
     event_timer_clear(&supervisor->restart);
     reload_abandon(supervisor);
     if (log_begin(journal(supervisor), LOG_INFO, "stop")) {
@@ -412,12 +424,14 @@ int supervise(struct boot *boot)
     reload_init(&supervisor);
     log_start(&supervisor);
     int code = 1;
-    if (open_control(&supervisor) == 0) {
+    if (pulse_open(boot, supervisor.loop, ask_for_pulse, &supervisor) == 0 &&
+        open_control(&supervisor) == 0) {
         code = run(&supervisor);
         keeper_close(boot->keeper);
         addresses_close(boot->addresses);
         control_close(supervisor.control);
     }
+    pulse_close(boot->pulse);
     process_close_all(&supervisor);
     event_timer_clear(&supervisor.restart);
     event_timer_clear(&supervisor.drain);

@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from certificates import Certificates  # noqa: E402
 from dot_server import Server  # noqa: E402
+from manager import Managed, Words  # noqa: E402
 from namespace import Namespace  # noqa: E402
 from plain_server import PlainServer  # noqa: E402
 from program import Program, merged, yaml  # noqa: E402
@@ -172,6 +173,34 @@ def dnseal(write_config):
     finally:
         for program in started:
             program.abandon()
+
+
+@pytest.fixture
+def managed(write_config, tmp_path):
+    """managed(*servers, sockets=..., names=..., watchdog=..., **changes of R0) starts the program as a service manager
+    does, and waits for its ready event; told to notify=False, without a socket for its words."""
+    started = []
+
+    def make(*servers, sockets=(), names="", watchdog=None, notify=True, ready=True, at=None, env=None, arguments=(),
+             **changes):
+        file, home, number = write_config(*servers, at=at, **changes)
+        words = Words(tmp_path / ("notify-%d" % next(COUNTER))) if notify else None
+        program = Managed(file, home, number, env=env, arguments=arguments)
+        started.append(program.manage(words, sockets, names, watchdog))
+        return program.start(ready)
+    yield make
+    try:
+        for program in started:
+            if program.running:
+                program.stop()
+            program.check_output()
+    finally:
+        for program in started:
+            program.abandon()
+            if program.words is not None:
+                program.words.close()
+            for one in program.sockets:
+                one.close()
 
 
 @pytest.fixture

@@ -1,11 +1,5 @@
 /* The monitor's parts: arguments, descriptors, its own log lines, and the control socket. */
-/* clang-format off */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-/* clang-format on */
+#include "monitor_test.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -31,11 +25,10 @@
 
 /* ---- what is printed meanwhile ---- */
 
-static char printed[1 << 20];
+char printed[1 << 20];
 static int saved[2], captured;
 
-/* Standard output and error go to a file until captured_end, which reads it. */
-static void capture_begin(void)
+void capture_begin(void)
 {
     fflush(stdout);
     fflush(stderr);
@@ -49,7 +42,7 @@ static void capture_begin(void)
     }
 }
 
-static void capture_end(void)
+void capture_end(void)
 {
     fflush(stdout);
     fflush(stderr);
@@ -141,7 +134,7 @@ static void a_list_has_an_end(void **state)
 
 /* ---- descriptors and identity ---- */
 
-static int run_child(int (*body)(void))
+int run_child(int (*body)(void))
 {
     pid_t child = fork();
     assert_true(child >= 0);
@@ -548,6 +541,19 @@ int main(void)
         cmocka_unit_test(without_descriptors_it_waits),
         cmocka_unit_test(without_a_program_the_command_says_so),
         cmocka_unit_test(a_path_that_cannot_be_had_refuses),
+        cmocka_unit_test(without_a_manager_nothing_is_read_or_told),
+        cmocka_unit_test(what_a_manager_gives_is_read),
+        cmocka_unit_test(what_no_manager_would_give_is_refused),
+        cmocka_unit_test(a_manager_is_told),
+        cmocka_unit_test(a_manager_without_room_is_waited_for_shortly),
+        cmocka_unit_test(what_was_stored_comes_back),
+        cmocka_unit_test(sockets_that_cannot_be_served_are_refused),
+        cmocka_unit_test(passed_sockets_are_found_by_address),
+        cmocka_unit_test(passed_sockets_are_shared_out),
+        cmocka_unit_test(passed_sockets_must_be_configured),
+        cmocka_unit_test(a_pulse_is_asked_for_and_told),
+        cmocka_unit_test(a_pulse_that_does_not_come_is_told),
+        cmocka_unit_test(a_watchdog_is_fed_by_pulses),
     };
     return cmocka_run_group_tests_name("monitor", tests, NULL, NULL);
 }
