@@ -124,7 +124,7 @@ def test_watchdog_is_fed(managed, a):
 
 
 def test_without_a_watchdog_nothing_beats(managed, a):
-    """Shows: P06, PH"""
+    """Shows: P06"""
     program = managed(a, workers=2)
     time.sleep(1)
     before = sum(cpu_seconds(pid) for pid in [program.process.pid, *program.engines()])
