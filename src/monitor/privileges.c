@@ -105,6 +105,12 @@ static void insist(bool done, const char *what)
     }
 }
 
+/* A service that has none may be forbidden to change them. */
+static bool has_capabilities(void)
+{
+    return capng_get_caps_process() != 0 || capng_have_capabilities(CAPNG_SELECT_CAPS) != CAPNG_NONE;
+}
+
 void privileges_drop(const struct identity *identity)
 {
     if (identity->change) {
@@ -112,9 +118,11 @@ void privileges_drop(const struct identity *identity)
         insist(setresgid(identity->group, identity->group, identity->group) == 0, "setresgid");
         insist(setresuid(identity->user, identity->user, identity->user) == 0, "setresuid");
     }
-    if (!identity->keeps_root) {
+    if (!identity->keeps_root && has_capabilities()) {
         capng_clear(CAPNG_SELECT_ALL);
         insist(capng_apply(CAPNG_SELECT_CAPS) == 0, "capset");
+    }
+    if (!identity->keeps_root) {
         insist(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0, "ambient capabilities");
     }
     insist(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");

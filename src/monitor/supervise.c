@@ -52,10 +52,11 @@ void supervise_on_ready(struct process *process)
     process->state = PROCESS_SERVING;
     if (process == supervisor->reload.process) {
         reload_on_ready(supervisor);
+    } else {
+        service_ready(supervisor->boot);
     }
     supervisor->was_ready = true;
     supervisor->boot->serves = !supervisor->stopping;
-    service_ready(supervisor->boot);
     memory_forget_code(); /* all that is left to do is to wait for a signal */
 }
 
