@@ -358,6 +358,7 @@ def test_passed_sockets_stay(managed, a, address, port):
         with Flow(home, number, 200) as flow:
             for _ in range(3):
                 assert reload_of(program).returncode == 0
+                time.sleep(0.1)
             flow.finish(scaled(6))
             flow.assert_served(scaled(1))
         text = pathlib.Path(program.file).read_text()
