@@ -79,8 +79,8 @@ struct config_group {
     bool is_plain; /* asked in clear text */
     bool hedge;    /* late answers are asked for once more, within a budget */
     bool is_asked; /* by a listener or a route */
-    /* Of the cache, less than CONFIG_PARTITIONS: the same for a name in every configuration, but for two names
-     * that meet, and never the same for two groups of one configuration. */
+    /* Of the cache, less than CONFIG_PARTITIONS: the same for a name in every configuration, but for two
+     * names that meet, and never the same for two groups of one configuration. */
     uint8_t partition;
 };
 

@@ -1,9 +1,7 @@
 /*
- * The control socket, both ends. A command is one packet; its answer is a head packet with the answer's size
- * and status, then the text in packets. The file is of mode 0600: who may open it may ask.
+ * The control socket's listening end. A command is one packet; its answer is a head packet with the answer's
+ * size and status, then the text in packets. The file is of mode 0600: who may open it may ask.
  */
-#include <errno.h>
-#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,19 +19,11 @@
 enum {
     COMMAND_SIZE = 2048,
     ANSWER_LINE = 128,
-    PACKET_SIZE = 16 * 1024,
     ANSWER_MOST = 4 * 1024 * 1024,
-    PATIENCE_MS = 5000,
-    RELOAD_PATIENCE_MS = 60 * 1000, /* longer than a new engine may take, and one that waits for a place */
 };
 
 /* Until accepting is tried again after descriptors ran out. */
 #define ACCEPT_PAUSE (100 * CLOCK_MILLISECOND)
-
-struct head {
-    uint32_t size;
-    uint32_t status; /* the exit code of the other end */
-};
 
 struct text {
     struct metrics_sink sink;
@@ -216,7 +206,8 @@ static void send_answer(struct control_client *client)
     const struct text *answer = &client->answer;
     int error = 0;
     while (client->sent < answer->size && error == 0) {
-        size_t left = answer->size - client->sent, piece = left < PACKET_SIZE ? left : PACKET_SIZE;
+        size_t left = answer->size - client->sent,
+               piece = left < CONTROL_PACKET_SIZE ? left : CONTROL_PACKET_SIZE;
         error = net_local_send(client->watch.descriptor, span_of(answer->bytes + client->sent, piece), -1);
         client->sent += error == 0 ? piece : 0;
     }
@@ -240,7 +231,7 @@ static bool open_answer(struct control_client *client)
 
 static void begin_answer(struct control_client *client, uint32_t status)
 {
-    struct head head = {.status = status, .size = (uint32_t)client->answer.size};
+    struct control_head head = {.status = status, .size = (uint32_t)client->answer.size};
     if (net_local_send(client->watch.descriptor, span_of(&head, sizeof head), -1) != 0) {
         drop_client(client);
         return;
@@ -469,55 +460,4 @@ void control_close(struct control *control)
     unlink(control->path);
     free(control->path);
     free(control);
-}
-
-/* ---- the asking end ---- */
-
-static int receive(int descriptor, int patience, void *out, size_t size)
-{
-    struct pollfd ready = {.fd = descriptor, .events = POLLIN};
-    int count;
-    do {
-        count = poll(&ready, 1, patience);
-    } while (count < 0 && errno == EINTR);
-    return count == 1 ? net_local_receive(descriptor, out, size, NULL) : ERROR_TIMEOUT;
-}
-
-static int print_answer(int descriptor, int patience)
-{
-    struct head head;
-    if (receive(descriptor, patience, &head, sizeof head) != sizeof head) {
-        complain("the running dnseal did not answer");
-        return 1;
-    }
-    static char packet[PACKET_SIZE];
-    for (size_t left = head.size; left > 0;) {
-        int size = receive(descriptor, PATIENCE_MS, packet, sizeof packet);
-        if (size <= 0 || (size_t)size > left) {
-            complain("the running dnseal broke off its answer");
-            return 1;
-        }
-        fwrite(packet, 1, (size_t)size, head.status == 0 ? stdout : stderr);
-        left -= (size_t)size;
-    }
-    return (int)head.status;
-}
-
-int control_send(const char *path, const char *command)
-{
-    if (path[0] == '\0') {
-        complain("control.socket is switched off in this configuration");
-        return 1;
-    }
-    int descriptor;
-    int error = net_local_connect(path, &descriptor);
-    if (error != 0) {
-        complain("%s: no dnseal can be reached there: %s", path, error_text(error));
-        return 1;
-    }
-    error = net_local_send(descriptor, span_text(command), -1);
-    int patience = strcmp(command, "reload") == 0 ? RELOAD_PATIENCE_MS : PATIENCE_MS;
-    int code = error == 0 ? print_answer(descriptor, patience) : 1;
-    net_close(descriptor);
-    return code;
 }

@@ -4,8 +4,8 @@
  * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c
  * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), place.c
  * (files that are kept), addresses.c (where servers are that are known by name),
- * keeper.c and keeper_file.c (the cache's file), control.c (the control socket, both
- * ends), supervise.c (the engine's life), monitor.c (what was asked for).
+ * keeper.c and keeper_file.c (the cache's file), control.c and ask.c (the control
+ * socket's two ends), supervise.c (the engine's life), monitor.c (what was asked for).
  */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
@@ -471,6 +471,15 @@ void control_close(struct control *control);
 
 /* To all who wait for the reload: that it is done, or why it is not, in lines. */
 void control_tell_reload(struct control *control, bool is_done, const char *complaints);
+
+/* Before an answer, which comes in packets of so many bytes at most. */
+struct control_head {
+    uint32_t size;
+    uint32_t status; /* the exit code of the other end */
+};
+enum { CONTROL_PACKET_SIZE = 16 * 1024 };
+
+/* ---- ask.c ---- */
 
 /* The other end: sends a command to a running dnseal and prints its answer. Returns the exit code. */
 int control_send(const char *path, const char *command);
