@@ -46,11 +46,12 @@ struct engine_setup {
 
 /* Packets on the channel: one letter, and text behind it where one is named. */
 enum engine_letter {
-    ENGINE_READY = 'R',     /* from the engine: it serves */
-    ENGINE_FAILED = 'F',    /* from the engine: it cannot start; the reason follows */
-    ENGINE_DRAIN = 'D',     /* to the engine: finish what waits, then end */
-    ENGINE_STOP = 'S',      /* to the engine: end now */
-    ENGINE_PULSE = 'P',     /* to the engine: is each worker's loop turning? From the engine: they all are */
+    ENGINE_READY = 'R',  /* from the engine: it serves */
+    ENGINE_FAILED = 'F', /* from the engine: it cannot start; the reason follows */
+    ENGINE_DRAIN = 'D',  /* to the engine: finish what waits, then end */
+    ENGINE_STOP = 'S',   /* to the engine: end now */
+    ENGINE_PULSE = 'P',  /* to the engine: is each worker's loop turning? From the engine: they all are, and
+                          * what it was told before is done: after a drain nothing more is read */
     ENGINE_ADDRESSES = 'A', /* from the engine: those of an upstream that is known by name */
     ENGINE_LOG = 'L',       /* to the engine: write the log to the descriptor that comes along */
 };

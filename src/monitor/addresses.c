@@ -332,6 +332,19 @@ void addresses_carry(const struct plan *from, struct plan *to)
     }
 }
 
+void addresses_learn(struct plan *plan, const char *line)
+{
+    char host[CONFIG_HOST_NAME_MAX + 1] = "";
+    size_t size = strcspn(line, " ");
+    struct address_list list = {.count = 1};
+    if (size == 0 || size >= sizeof host || line[size] == '\0' ||
+        address_parse(span_text(line + size + 1), 0, &list.items[0]) != 0) {
+        return;
+    }
+    memcpy(host, line, size);
+    learn(plan, host, &list, plan->known);
+}
+
 static bool has_file(const struct boot *boot)
 {
     return path_of(boot)[0] != '\0' && boot->plan->config->bootstrap_count > 0;

@@ -54,7 +54,7 @@ void arguments_print_help(void)
           "      --connect            with --check: dial every server as well, and tell about each\n"
           "      --print-config       print the whole configuration that is in force and exit\n"
           "      --control COMMAND    send a command to the dnseal that runs: status, health, reload,\n"
-          "                           flush, 'flush NAME', 'flush NAME below'\n"
+          "                           upgrade, flush, 'flush NAME', 'flush NAME below'\n"
           "      --healthcheck        the same as --control health: exit code 0 while the dnseal that runs\n"
           "                           serves and does not know all its upstreams to be down\n"
           "      --version            print the version and what is built in, and exit\n"

@@ -45,7 +45,7 @@ static int print_answer(int descriptor, int patience)
     return (int)head.status;
 }
 
-int control_send(const char *path, const char *command)
+int ask_send(const char *path, const char *command)
 {
     if (path[0] == '\0') {
         complain("control.socket is switched off in this configuration");
@@ -58,7 +58,8 @@ int control_send(const char *path, const char *command)
         return 1;
     }
     error = net_local_send(descriptor, span_text(command), -1);
-    int patience = strcmp(command, "reload") == 0 ? RELOAD_PATIENCE_MS : PATIENCE_MS;
+    bool takes_long = strcmp(command, "reload") == 0 || strcmp(command, "upgrade") == 0;
+    int patience = takes_long ? RELOAD_PATIENCE_MS : PATIENCE_MS;
     int code = error == 0 ? print_answer(descriptor, patience) : 1;
     net_close(descriptor);
     return code;

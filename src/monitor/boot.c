@@ -113,8 +113,28 @@ void boot_tell_limits(struct boot *boot)
 
 /* ---- memory that is shared ---- */
 
+/* What the program of before counted, where it counted in the same way. */
+static bool adopt_total(struct boot *boot)
+{
+    struct handover *handover = boot->handover;
+    if (handover == NULL || handover->total < 0) {
+        return false;
+    }
+    bool is_adopted = metrics_adopt(handover->total, handover->total_size, &boot->total) == 0;
+    if (is_adopted) {
+        boot->total_descriptor = handover->total;
+    } else {
+        close(handover->total);
+    }
+    handover->total = -1;
+    return is_adopted;
+}
+
 static int open_total(struct boot *boot, struct config_report *report)
 {
+    if (adopt_total(boot)) {
+        return 0;
+    }
     int error = metrics_open(0, &boot->total, &boot->total_descriptor);
     if (error != 0) {
         complain_to(report, "the meters cannot be opened: %s", error_text(error));
@@ -144,6 +164,40 @@ int boot_open_cache(uint64_t size, struct cache *out, struct config_report *repo
     if (error != 0) {
         complain_to(report, "cache.size: the memory cannot be had: %s", error_text(error));
     }
+    return error;
+}
+
+/* That of the program of before, where this one can read it. */
+static bool adopt_cache(struct handover *handover, struct cache *out)
+{
+    if (handover == NULL || handover->cache < 0) {
+        return false;
+    }
+    bool is_adopted = handover->is_cache_readable &&
+                      cache_adopt(handover->cache, handover->cache_size, (uint32_t)getpid(), out) == 0;
+    if (!is_adopted) {
+        close(handover->cache);
+    }
+    handover->cache = -1;
+    return is_adopted;
+}
+
+static int open_cache(struct boot *boot, struct config_report *report)
+{
+    struct cache before;
+    uint64_t size = boot->plan->config->cache.size;
+    if (!adopt_cache(boot->handover, &before)) {
+        return boot_open_cache(size, &boot->cache, report);
+    }
+    if (boot->handover->cache_size == size) {
+        boot->cache = before;
+        return 0;
+    }
+    int error = boot_open_cache(size, &boot->cache, report);
+    if (error == 0 && boot->cache.head != NULL) {
+        keep_copy(&before, &boot->cache);
+    }
+    cache_close(&before);
     return error;
 }
 
@@ -179,8 +233,8 @@ int boot_open(struct boot *boot, struct config_report *report)
     error = error == 0 ? open_log(boot, report) : error;
     error = error == 0 ? open_total(boot, report) : error;
     error = error == 0 ? boot_open_facts(plan, report) : error;
-    error = error == 0 ? boot_open_cache(plan->config->cache.size, &boot->cache, report) : error;
-    error = error == 0 ? sockets_open(&boot->table, boot->service, &boot->journal, report) : error;
+    error = error == 0 ? open_cache(boot, report) : error;
+    error = error == 0 ? sockets_open(boot, report) : error;
     error = error == 0 ? sockets_share_out(&boot->table, plan, &boot->journal, report) : error;
     if (error == 0) {
         boot_tell_limits(boot);

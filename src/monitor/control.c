@@ -31,20 +31,17 @@ struct text {
     size_t size;
 };
 
-/* What a client waits for that takes a while. */
-enum waiting { WAITING_NOTHING, WAITING_RELOAD, WAITING_PULSE };
-
 struct control_client {
     struct control *control;
     struct event_watch watch; /* without a loop: the place is free */
     struct text answer;       /* while it is on its way */
     size_t sent;
-    enum waiting waiting;
+    enum control_wait waiting;
     struct pulse_wait pulse; /* linked while it waits for a sign of life */
     uint64_t since;          /* which of them came first */
 };
 
-enum { CLIENTS_MOST = 8 };
+enum { CLIENTS_MOST = UPGRADE_CLIENTS_MAX };
 
 struct control {
     struct boot *boot;
@@ -181,7 +178,8 @@ static uint32_t answer(struct control *control, const char *command, struct text
     if (strncmp(command, flush_of, size) == 0 && command[size] != '\0') {
         return flush(control->boot, command + size, text);
     }
-    say(text, "unknown command; known are: status, health, reload, flush, flush NAME, flush NAME below\n");
+    say(text,
+        "unknown command; known are: status, health, reload, upgrade, flush, flush NAME, flush NAME below\n");
     return 2;
 }
 
@@ -192,12 +190,12 @@ static void drop_client(struct control_client *client)
         event_watch_remove(&client->watch);
         net_close(descriptor);
     }
-    if (client->waiting == WAITING_PULSE) {
+    if (client->waiting == CONTROL_PULSE) {
         pulse_forget(&client->pulse);
     }
     free(client->answer.bytes);
     client->answer = (struct text){0};
-    client->waiting = WAITING_NOTHING;
+    client->waiting = CONTROL_NOTHING;
 }
 
 /* As much as the client takes now; a socket takes less than a long answer at once. */
@@ -249,7 +247,7 @@ static void answer_health(struct control_client *client, bool is_alive)
 static void on_pulse(struct pulse_wait *wait, bool is_alive)
 {
     struct control_client *client = container_of(wait, struct control_client, pulse);
-    client->waiting = WAITING_NOTHING;
+    client->waiting = CONTROL_NOTHING;
     answer_health(client, is_alive);
 }
 
@@ -260,7 +258,7 @@ static void begin_health(struct control_client *client)
         answer_health(client, false);
         return;
     }
-    client->waiting = WAITING_PULSE;
+    client->waiting = CONTROL_PULSE;
     pulse_ask(client->control->boot->pulse, &client->pulse);
 }
 
@@ -270,23 +268,37 @@ static void obey(struct control_client *client, const char *command)
     if (strcmp(command, "health") == 0) {
         begin_health(client);
     } else if (strcmp(command, "reload") == 0) {
-        client->waiting = WAITING_RELOAD;
+        client->waiting = CONTROL_RELOAD;
         control->setup.reload(control->setup.owner);
+    } else if (strcmp(command, "upgrade") == 0) {
+        client->waiting = CONTROL_UPGRADE;
+        control->setup.upgrade(control->setup.owner);
     } else if (open_answer(client)) {
         begin_answer(client, answer(control, command, &client->answer));
     }
 }
 
-void control_tell_reload(struct control *control, bool is_done, const char *complaints)
+void control_tell(struct control *control, enum control_wait wait, bool is_done, const char *text)
 {
     for (size_t i = 0; control != NULL && i < CLIENTS_MOST; i++) {
         struct control_client *client = &control->clients[i];
-        if (client->waiting == WAITING_RELOAD && open_answer(client)) {
-            client->waiting = WAITING_NOTHING;
-            append(&client->answer.sink, span_text(is_done ? "reloaded\n" : complaints));
+        if (client->waiting == wait && open_answer(client)) {
+            client->waiting = CONTROL_NOTHING;
+            append(&client->answer.sink, span_text(text));
             begin_answer(client, is_done ? 0 : 1);
         }
     }
+}
+
+size_t control_waiting(const struct control *control, int out[UPGRADE_CLIENTS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; control != NULL && i < CLIENTS_MOST; i++) {
+        if (control->clients[i].waiting == CONTROL_UPGRADE) {
+            out[count++] = control->clients[i].watch.descriptor;
+        }
+    }
+    return count;
 }
 
 /* A client that says something while it waits, or after its answer, is not listened to. */
@@ -300,7 +312,7 @@ static void on_client_ready(struct event_watch *watch, unsigned readiness)
     }
     char command[COMMAND_SIZE] = "";
     int size = net_local_receive(watch->descriptor, (uint8_t *)command, sizeof command - 1, NULL);
-    if (size > 0 && client->waiting == WAITING_NOTHING) {
+    if (size > 0 && client->waiting == CONTROL_NOTHING) {
         bool is_text = strlen(command) == (size_t)size; /* and not one that goes on behind its end */
         obey(client, is_text ? command : "");
     } else if (size != ERROR_AGAIN) {
@@ -330,7 +342,7 @@ static struct control_client *find_place(struct control *control)
         if (client->watch.loop == NULL) {
             return client;
         }
-        if (client->waiting == WAITING_NOTHING && (oldest == NULL || client->since < oldest->since)) {
+        if (client->waiting == CONTROL_NOTHING && (oldest == NULL || client->since < oldest->since)) {
             oldest = client;
         }
     }
@@ -339,6 +351,31 @@ static struct control_client *find_place(struct control *control)
     }
     drop_client(oldest);
     return oldest;
+}
+
+static struct control_client *add_client(struct control *control, int descriptor)
+{
+    struct control_client *client = find_place(control);
+    *client = (struct control_client){.control = control,
+                                      .watch.ready = on_client_ready,
+                                      .pulse.told = on_pulse,
+                                      .since = control->arrivals++};
+    list_init(&client->pulse.link);
+    if (event_watch_add(control->loop, &client->watch, descriptor, EVENT_READ) != 0) {
+        net_close(descriptor);
+        return NULL;
+    }
+    return client;
+}
+
+void control_adopt(struct control *control, int descriptor)
+{
+    struct control_client *client = control != NULL ? add_client(control, descriptor) : NULL;
+    if (client != NULL) {
+        client->waiting = CONTROL_UPGRADE;
+    } else if (control == NULL) {
+        net_close(descriptor);
+    }
 }
 
 static void on_client(struct event_watch *watch, unsigned readiness)
@@ -350,17 +387,8 @@ static void on_client(struct event_watch *watch, unsigned readiness)
     if (error == ERROR_DESCRIPTORS || error == ERROR_MEMORY) {
         pause_accepting(control);
     }
-    if (error != 0) {
-        return;
-    }
-    struct control_client *client = find_place(control);
-    *client = (struct control_client){.control = control,
-                                      .watch.ready = on_client_ready,
-                                      .pulse.told = on_pulse,
-                                      .since = control->arrivals++};
-    list_init(&client->pulse.link);
-    if (event_watch_add(control->loop, &client->watch, descriptor, EVENT_READ) != 0) {
-        net_close(descriptor);
+    if (error == 0) {
+        (void)add_client(control, descriptor);
     }
 }
 

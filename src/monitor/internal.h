@@ -29,10 +29,11 @@
 
 #include "engine/engine.h"
 
+#include "monitor/inherited.h"
+
 #include "local/local.h"
 
-/* One that comes, one that serves, and two that finish what they have. */
-enum { ARGUMENTS_LIST_MAX = 64, BOOT_ENGINES_MAX = 4 };
+enum { ARGUMENTS_LIST_MAX = 64 };
 
 /* ---- arguments.c ---- */
 
@@ -106,87 +107,12 @@ void journal_close(struct journal *journal);
  * monitor waits 10 ms at most. */
 void journal_end(struct journal *journal);
 
-/* ---- service.c ---- */
-
-struct boot;
-
-/* A descriptor that a service manager gave; -1 once it was taken. */
-struct service_passed {
-    int descriptor;
-    struct span name; /* of the environment */
-    bool stored;      /* by us, with service_store; else a socket to be served */
-    bool udp;         /* set by activation_open, like what follows */
-    struct address address;
-};
-
-struct service {
-    int notify;        /* -1: nobody is told */
-    uint64_t watchdog; /* nanoseconds within which it wants a sign of life; 0: it does not */
-    struct service_passed *passed;
-    size_t passed_count;
-};
-
-/* What the environment says of a service manager; nothing of it without one. To be called before any
- * descriptor is opened. ERROR_INVALID after a message on standard error; the caller closes it then as well.
- */
-int service_read(char *const *environment, struct service **out);
-void service_close(struct service *service);
-
-/* All others take NULL as well, and do nothing where nobody is to be told. They wait a tenth of a second at
- * most. */
-
-/* It serves, for the first time, anew, or after service_reloading; it begins to take another configuration;
- * it ends. */
-void service_ready(const struct boot *boot);
-void service_reloading(const struct service *service);
-void service_stopping(const struct service *service);
-
-/* Every loop turns. */
-void service_watchdog(const struct service *service);
-
-/* A line for people, without a newline. */
-__attribute__((format(printf, 2, 3))) void service_status(const struct service *service, const char *format,
-                                                          ...);
-
-/* The manager keeps a copy of the descriptor beyond the life of this process, under the name (without a
- * colon), and gives it to the next one. Several may have one name, and are forgotten together. */
-void service_store(const struct service *service, const char *name, int descriptor);
-void service_forget(const struct service *service, const char *name);
-
-/* A descriptor that was stored under the name before: the caller's from here on. -1 where there is none any
- * more. */
-int service_take(struct service *service, const char *name);
-
-/* ---- activation.c ---- */
-
-/* All take NULL for a service as well: it passed nothing. What was stored is not theirs. */
-
-/* Looks at what was passed. ERROR_INVALID after a message on standard error: something cannot be served. */
-int activation_open(struct service *service);
-
-/* What would be served if nothing were configured. Returns the number. */
-size_t activation_listeners(const struct service *service, struct config_listen out[CONFIG_LISTEN_MAX]);
-
-/* Whether everything that was passed is configured; ERROR_INVALID after complaints. */
-int activation_check(const struct service *service, const struct config *config,
-                     struct config_report *report);
-
-/* How many sockets were passed for one address and transport, and each of them. They stay the service's. */
-size_t activation_count(const struct service *service, const struct address *address, bool udp);
-int activation_find(const struct service *service, const struct address *address, bool udp, size_t nth);
-
-/* Whether a descriptor is one of those. */
-bool activation_has(const struct service *service, int descriptor);
-
-/* Whether a worker serves the nth of `count` sockets for one address: each worker has one at least, and each
- * socket has a worker. */
-bool activation_is_for_worker(size_t nth, size_t count, unsigned worker, unsigned workers);
-
 /* ---- plan.c ---- */
 
 /* Where configurations come from, the same for each. */
 struct sources {
     const struct arguments *arguments;
+    char *const *argv;
     char *const *environment;
     const struct service *service; /* NULL: nothing was passed */
 };
@@ -252,18 +178,20 @@ struct socket_entry {
 struct socket_table {
     struct socket_entry *entries;
     size_t count, capacity;
+    size_t inherited;              /* the first ones, which an engine of the program of before may read */
     const struct service *service; /* NULL: nothing was passed */
 };
-
-/* Takes what a service manager has passed; it outlives the table. An error after a complaint. */
-int sockets_open(struct socket_table *table, const struct service *service, struct journal *journal,
-                 struct config_report *report);
 
 /* Sees to it that each worker of the plan has a socket of each address that is listened on, and shares them
  * out: those that are open are taken, the missing ones are bound. After an error, with a complaint that names
  * what cannot be bound, and why, the table is what it was. */
 int sockets_share_out(struct socket_table *table, struct plan *plan, struct journal *journal,
                       struct config_report *report);
+
+/* The plan's engine cannot start, and nobody would read what it was given: all that was bound for it is
+ * closed.
+ */
+void sockets_withdraw(struct socket_table *table, struct plan *plan);
 
 /* Closes those that the plan does not have. */
 void sockets_close_others(struct socket_table *table, const struct plan *plan);
@@ -291,7 +219,12 @@ struct boot {
     struct addresses *addresses; /* NULL without a file for them */
     struct service *service;     /* NULL: nobody manages this program */
     struct pulse *pulse;         /* NULL while there is no loop */
+    struct handover *handover;   /* of the program that this one takes the place of, where it does */
 };
+
+/* Takes what a service manager has passed, which outlives the table, and what the program of before had open.
+ * An error after a complaint. */
+int sockets_open(struct boot *boot, struct config_report *report);
 
 /* Opens log, meters, cache and sockets, in this order, for the plan in force. An error after a complaint. */
 int boot_open(struct boot *boot, struct config_report *report);
@@ -412,6 +345,9 @@ bool keeper_finish(struct keeper *keeper, void (*finished)(void *owner), void *o
 /* Ends at once what goes on; its end is told to keeper_reap. */
 void keeper_stop(struct keeper *keeper);
 
+/* The same, and nothing of it goes on when this returns. */
+void keeper_leave(struct keeper *keeper);
+
 /* ---- addresses.c ---- */
 
 /* Where a file for them is set: reads it. Nothing that is wrong with the file is an error. ERROR_MEMORY. */
@@ -423,6 +359,9 @@ void addresses_note(struct boot *boot, struct plan *plan, struct span letter);
 
 /* What is known of the hosts that both plans have. */
 void addresses_carry(const struct plan *from, struct plan *to);
+
+/* "HOST ADDRESS", from the program of before. */
+void addresses_learn(struct plan *plan, const char *line);
 
 /* Another configuration is in force: its file has what is known. */
 void addresses_follow(struct boot *boot);
@@ -459,7 +398,8 @@ struct control_setup {
     const struct config *config;  /* until it is open */
     struct config_report *report; /* as well */
     struct event_loop *loop;
-    void (*reload)(void *owner); /* control_tell_reload is called when it is over */
+    void (*reload)(void *owner);  /* control_tell is called when it is over */
+    void (*upgrade)(void *owner); /* the same */
     void *owner;
 };
 
@@ -469,8 +409,17 @@ int control_open(struct boot *boot, const struct control_setup *setup, struct co
 /* NULL is allowed, here and below. */
 void control_close(struct control *control);
 
-/* To all who wait for the reload: that it is done, or why it is not, in lines. */
-void control_tell_reload(struct control *control, bool is_done, const char *complaints);
+/* What a client waits for that takes a while. */
+enum control_wait { CONTROL_NOTHING, CONTROL_PULSE, CONTROL_RELOAD, CONTROL_UPGRADE };
+
+/* To all who wait for this: how it ended, in lines. */
+void control_tell(struct control *control, enum control_wait wait, bool is_done, const char *text);
+
+/* The descriptors of those who wait for the upgrade: still watched here. Returns their number. */
+size_t control_waiting(const struct control *control, int out[UPGRADE_CLIENTS_MAX]);
+
+/* A client of the program of before, which waits for the upgrade. */
+void control_adopt(struct control *control, int descriptor);
 
 /* Before an answer, which comes in packets of so many bytes at most. */
 struct control_head {
@@ -482,7 +431,7 @@ enum { CONTROL_PACKET_SIZE = 16 * 1024 };
 /* ---- ask.c ---- */
 
 /* The other end: sends a command to a running dnseal and prints its answer. Returns the exit code. */
-int control_send(const char *path, const char *command);
+int ask_send(const char *path, const char *command);
 
 /* ---- supervise.c ---- */
 

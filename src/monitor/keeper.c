@@ -355,6 +355,10 @@ int keeper_open(struct boot *boot, struct event_loop *loop)
     if (error != 0 || boot->keeper == NULL) {
         return error;
     }
+    if (boot->handover != NULL) {
+        boot->keeper->is_stale = true; /* the cache has come from the program of before, and has more */
+        return 0;
+    }
     error = start_child(boot->keeper, KEEPER_READ);
     if (error != 0) {
         boot->keeper->outcome.fault = KEEP_FAULT_SYSTEM;
@@ -429,6 +433,17 @@ void keeper_stop(struct keeper *keeper)
 {
     if (keeper != NULL && keeper->child != 0) {
         kill(keeper->child, SIGKILL);
+    }
+}
+
+void keeper_leave(struct keeper *keeper)
+{
+    int status;
+    keeper_stop(keeper);
+    if (keeper != NULL && keeper->child != 0 && waitpid(keeper->child, &status, 0) == keeper->child) {
+        cache_mend(&keeper->boot->cache, (uint32_t)keeper->child);
+        keeper->child = 0;
+        keeper->is_stale = true;
     }
 }
 

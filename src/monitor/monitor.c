@@ -38,28 +38,52 @@ static int tell_valid(struct plan *plan, const struct arguments *arguments)
 }
 
 /* The plan is another one when this ends, where there was a reload. */
-static int serve(struct plan *plan, const struct sources *sources, struct service *service)
+static int serve(struct plan *plan, const struct sources *sources, struct service *service,
+                 struct handover *handover)
 {
     struct config_report report = complain_on_standard_error();
-    struct boot boot = {.sources = *sources, .plan = plan, .service = service, .log_descriptor = -1};
+    struct boot boot = {.sources = *sources,
+                        .plan = plan,
+                        .service = service,
+                        .handover = handover->is_there ? handover : NULL,
+                        .log_descriptor = -1};
+    for (size_t i = 0; i < handover->line_count; i++) {
+        if (!handover->lines[i].is_group) {
+            addresses_learn(plan, handover->lines[i].text);
+        }
+    }
     int code = boot_open(&boot, &report) == 0 ? supervise(&boot) : 1;
     boot_close(&boot);
     return code;
 }
 
-/* Who only looks at a configuration has no part in what a service manager gave. */
-static int run(struct plan *plan, struct sources *sources)
+/* Who only looks at a configuration has no part in what a service manager or the program of before gave. */
+static int run(struct plan *plan, struct sources *sources, struct handover *handover)
 {
     struct config_report report = complain_on_standard_error();
     struct service *service = NULL;
-    int error = service_read(sources->environment, &service);
+    char *const *given = sources->environment;
+    int error = handover_read(given, handover);
+    char **environment = handover->is_there ? handover_environment(given, NULL) : NULL;
+    sources->environment = environment != NULL ? environment : given;
+    error = error == 0 ? service_read(sources->environment, &service) : error;
+    error = error == 0 ? service_inherit(service, handover->passed, handover->passed_count) : error;
     error = error == 0 ? activation_open(service) : error;
     sources->service = service;
     error = error == 0 ? plan_configure(plan, sources, &report) : error;
     error = error == 0 ? plan_check(plan, sources, &report) : error;
     error = error == 0 ? plan_work_out(plan, &report) : error;
-    int code = error == 0 ? serve(plan, sources, service) : 1;
+    int code = error == 0 ? serve(plan, sources, service, handover) : 1;
     service_close(service);
+    free(environment);
+    return code;
+}
+
+static int run_once(struct plan *plan, struct sources *sources)
+{
+    struct handover handover;
+    int code = run(plan, sources, &handover);
+    handover_free(&handover);
     return code;
 }
 
@@ -68,7 +92,7 @@ static int command(struct plan *plan, const struct sources *sources)
     struct config_report report = complain_on_standard_error();
     char *path;
     int error = plan_find_control(plan, sources, &report, &path);
-    int code = error == 0 ? control_send(path, sources->arguments->command) : 1;
+    int code = error == 0 ? ask_send(path, sources->arguments->command) : 1;
     free(path);
     return code;
 }
@@ -90,7 +114,7 @@ static int act(struct plan *plan, struct sources *sources)
 {
     switch (sources->arguments->action) {
     case ACTION_RUN:
-        return run(plan, sources);
+        return run_once(plan, sources);
     case ACTION_CONTROL:
         return command(plan, sources);
     default:
@@ -126,7 +150,7 @@ int monitor_run(int argc, char *const *argv, char *const *environment)
         return finish(&arguments, print_version());
     }
     struct plan plan;
-    struct sources sources = {.arguments = &arguments, .environment = environment};
+    struct sources sources = {.arguments = &arguments, .argv = argv, .environment = environment};
     plan_init(&plan);
     int code = act(&plan, &sources);
     plan_free(&plan);

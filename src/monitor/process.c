@@ -2,6 +2,7 @@
  * One engine, seen from outside: forked with all that it needs and nothing else, spoken to by letters,
  * killed when it does not end, and buried. Called by supervise.c and reload.c.
  */
+#include <assert.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -33,10 +34,20 @@ static void close_channel(struct process *process)
 static void note_addresses(struct process *process, struct span letter)
 {
     struct supervisor *supervisor = process->supervisor;
+    bool has_plan = process == supervisor->current || process == supervisor->upgrade.successor;
     if (process == supervisor->reload.process) {
         addresses_note(supervisor->boot, &supervisor->reload.plan, letter);
-    } else if (process == supervisor->current) {
+    } else if (has_plan && !process->is_of_before) {
         addresses_note(supervisor->boot, supervisor->boot->plan, letter);
+    }
+}
+
+static void note_pulse(struct process *process)
+{
+    if (process->state == PROCESS_DRAINING) {
+        supervise_on_relief(process->supervisor, process);
+    } else if (process == process->supervisor->current) {
+        pulse_tell(process->supervisor->boot->pulse, true);
     }
 }
 
@@ -56,8 +67,8 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
     letter[size] = '\0';
     if (letter[0] == ENGINE_READY) {
         supervise_on_ready(process);
-    } else if (letter[0] == ENGINE_PULSE && process == process->supervisor->current) {
-        pulse_tell(process->supervisor->boot->pulse, true);
+    } else if (letter[0] == ENGINE_PULSE) {
+        note_pulse(process);
     } else if (letter[0] == ENGINE_FAILED) {
         memcpy(process->reason, letter + 1, (size_t)size);
     } else if (letter[0] == ENGINE_ADDRESSES) {
@@ -161,19 +172,29 @@ static struct process *find_place(struct supervisor *supervisor)
     return NULL;
 }
 
+size_t process_count(const struct supervisor *supervisor)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < BOOT_ENGINES_MAX; i++) {
+        count += supervisor->processes[i].state != PROCESS_FREE;
+    }
+    return count;
+}
+
 bool process_has_place(const struct supervisor *supervisor)
 {
-    for (size_t i = 0; i < BOOT_ENGINES_MAX; i++) {
-        if (supervisor->processes[i].state == PROCESS_FREE) {
-            return true;
-        }
-    }
-    return false;
+    return process_count(supervisor) < BOOT_ENGINES_MAX;
 }
 
 static void on_kill(struct event_timer *timer)
 {
     kill(container_of(timer, struct process, kill)->pid, SIGKILL);
+}
+
+static void kill_after(struct process *process, uint64_t delay)
+{
+    struct event_loop *loop = process->supervisor->loop;
+    event_timer_set(loop, &process->kill, event_now(loop) + delay);
 }
 
 int process_start(struct supervisor *supervisor, const struct process_setup *setup, struct process **out)
@@ -205,6 +226,33 @@ int process_start(struct supervisor *supervisor, const struct process_setup *set
     return 0;
 }
 
+void process_adopt(struct supervisor *supervisor, const struct handover_engine *engine)
+{
+    struct process *process = find_place(supervisor);
+    assert(process != NULL); /* there are as many places as a handover has engines */
+    *process = (struct process){.supervisor = supervisor,
+                                .state = engine->serves ? PROCESS_SERVING : PROCESS_DRAINING,
+                                .pid = engine->pid,
+                                .is_of_before = true,
+                                .channel.ready = on_letter,
+                                .started_at = clock_monotonic()};
+    event_timer_init(&process->kill, on_kill);
+    if (metrics_adopt(engine->metrics, engine->metrics_size, &process->metrics) == 0) {
+        process->metrics_descriptor = engine->metrics;
+        supervisor->boot->living[supervisor->boot->living_count++] = process->metrics;
+    } else {
+        net_close(engine->metrics);
+    }
+    if (event_watch_add(supervisor->loop, &process->channel, engine->channel, EVENT_READ) != 0) {
+        net_close(engine->channel);
+    }
+    if (engine->serves) {
+        supervisor->current = process;
+    } else {
+        kill_after(process, supervisor->boot->plan->config->limits.drain_timeout + KILL_PATIENCE);
+    }
+}
+
 /* ---- it goes ---- */
 
 void process_send(struct process *process, enum engine_letter letter, int passed)
@@ -215,16 +263,12 @@ void process_send(struct process *process, enum engine_letter letter, int passed
     }
 }
 
-static void kill_after(struct process *process, uint64_t delay)
-{
-    struct event_loop *loop = process->supervisor->loop;
-    event_timer_set(loop, &process->kill, event_now(loop) + delay);
-}
-
 void process_drain(struct process *process, uint64_t timeout)
 {
     process->state = PROCESS_DRAINING;
-    metrics_retire(process->metrics);
+    if (process->metrics != NULL) {
+        metrics_retire(process->metrics);
+    }
     process_send(process, ENGINE_DRAIN, -1);
     kill_after(process, timeout + KILL_PATIENCE);
 }
@@ -258,9 +302,11 @@ void process_bury(struct process *process)
     if (boot->cache.head != NULL) {
         cache_mend(&boot->cache, (uint32_t)process->pid);
     }
-    forget_meters(boot, process->metrics);
-    metrics_fold(boot->total, process->metrics);
-    metrics_close(process->metrics, process->metrics_descriptor);
+    if (process->metrics != NULL) {
+        forget_meters(boot, process->metrics);
+        metrics_fold(boot->total, process->metrics);
+        metrics_close(process->metrics, process->metrics_descriptor);
+    }
     process->state = PROCESS_FREE;
 }
 

@@ -75,10 +75,13 @@ static void finish(struct supervisor *supervisor, bool is_done)
     event_timer_clear(&reload->patience);
     reload->is_going = false;
     reload->process = NULL;
-    service_ready(supervisor->boot);
+    if (!is_done) {
+        service_ready(supervisor->boot);
+    }
     count(supervisor, is_done ? METRICS_CONFIG_RELOADS_OK : METRICS_CONFIG_RELOADS_FAILED);
-    if (!reload->again) {
-        control_tell_reload(supervisor->control, is_done, reload->said != NULL ? reload->said : "");
+    const char *said = reload->said != NULL ? reload->said : "dnseal: the reload failed: memory ran out\n";
+    if (!is_done && !reload->again) {
+        control_tell(supervisor->control, CONTROL_RELOAD, false, said);
     }
     free(reload->said);
     reload->said = NULL;
@@ -219,7 +222,8 @@ void reload_begin(struct supervisor *supervisor, const char *cause)
         return;
     }
     reload->cause = cause;
-    if (reload->is_going || !process_has_place(supervisor)) {
+    bool is_busy = reload->is_going || supervisor->upgrade.successor != NULL;
+    if (is_busy || !process_has_place(supervisor)) {
         reload->again = true; /* the file may have changed since that one was read */
         return;
     }
@@ -228,8 +232,11 @@ void reload_begin(struct supervisor *supervisor, const char *cause)
 
 void reload_on_place(struct supervisor *supervisor)
 {
-    if (supervisor->reload.again && !supervisor->reload.is_going && process_has_place(supervisor)) {
+    bool is_free = !supervisor->reload.is_going && supervisor->upgrade.successor == NULL;
+    if (supervisor->reload.again && is_free && process_has_place(supervisor)) {
         begin(supervisor);
+    } else if (is_free && process_has_place(supervisor)) {
+        upgrade_on_place(supervisor);
     }
 }
 
@@ -261,7 +268,7 @@ static void mark_partitions(struct supervisor *supervisor, const struct plan *be
 
 /* Nobody may be given what servers said that he does not ask. Once when the new engine serves, and again when
  * the old one is gone, which may have stored something meanwhile. */
-static void forget_partitions(struct supervisor *supervisor)
+void reload_forget_partitions(struct supervisor *supervisor)
 {
     struct boot *boot = supervisor->boot;
     if (boot->cache.head == NULL || memchr(supervisor->forgets, true, sizeof supervisor->forgets) == NULL) {
@@ -278,8 +285,8 @@ static void forget_partitions(struct supervisor *supervisor)
 
 void reload_on_burial(struct supervisor *supervisor)
 {
-    if (supervisor->boot->living_count <= 1) {
-        forget_partitions(supervisor);
+    if (process_count(supervisor) <= 1) {
+        reload_forget_partitions(supervisor);
         memset(supervisor->forgets, false, sizeof supervisor->forgets);
     }
 }
@@ -313,12 +320,10 @@ void reload_on_ready(struct supervisor *supervisor)
     struct boot *boot = supervisor->boot;
     struct process *old = supervisor->current;
     struct plan before = *boot->plan;
+    uint64_t timeout = before.config->limits.drain_timeout;
     *boot->plan = reload->plan;
     supervisor->current = reload->process;
     event_timer_clear(&supervisor->restart);
-    if (old != NULL) {
-        process_drain(old, before.config->limits.drain_timeout);
-    }
     take_log(boot, reload);
     take_cache(boot, reload);
     sockets_close_others(&boot->table, boot->plan);
@@ -326,15 +331,17 @@ void reload_on_ready(struct supervisor *supervisor)
     keeper_follow(boot, supervisor->loop);
     addresses_follow(boot);
     mark_partitions(supervisor, &before);
-    forget_partitions(supervisor);
+    reload_forget_partitions(supervisor);
     tell_done(supervisor);
     boot_tell_limits(boot);
     plan_free(&before);
     finish(supervisor, true);
     if (reload->moves_control) {
-        control_close(supervisor->control);
+        control_close(supervisor->leaving);
+        supervisor->leaving = supervisor->control;
         supervisor->control = reload->control;
     }
+    supervise_relieve(supervisor, old, timeout, CONTROL_RELOAD);
     reload_on_place(supervisor);
 }
 

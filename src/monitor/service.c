@@ -176,6 +176,20 @@ int service_read(char *const *environment, struct service **out)
     return error;
 }
 
+int service_inherit(struct service *service, const struct service_passed *passed, size_t count)
+{
+    if (count == 0) {
+        return 0;
+    }
+    service->passed = calloc(count, sizeof *service->passed);
+    if (service->passed == NULL) {
+        return ERROR_MEMORY;
+    }
+    memcpy(service->passed, passed, count * sizeof *passed);
+    service->passed_count = count;
+    return 0;
+}
+
 void service_close(struct service *service)
 {
     if (service == NULL) {

@@ -290,15 +290,33 @@ static int take_passed(struct opening *opening, const struct service_passed *pas
     return 0;
 }
 
-int sockets_open(struct socket_table *table, const struct service *service, struct journal *journal,
-                 struct config_report *report)
+/* One that is not needed any more is closed when its place is taken. */
+static int take_inherited(struct opening *opening, int descriptor)
 {
-    struct opening opening = {.table = table, .journal = journal, .report = report};
+    struct net_served served;
+    int error = make_room(opening->table);
+    if (error != 0 || net_served(descriptor, &served) != 0) {
+        net_close(descriptor);
+        return error;
+    }
+    opening->table->entries[opening->table->count++] =
+        (struct socket_entry){.address = served.address, .descriptor = descriptor, .udp = served.udp};
+    return 0;
+}
+
+int sockets_open(struct boot *boot, struct config_report *report)
+{
+    const struct service *service = boot->service;
+    struct opening opening = {.table = &boot->table, .journal = &boot->journal, .report = report};
     int error = 0;
-    table->service = service;
+    boot->table.service = service;
+    for (size_t i = 0; boot->handover != NULL && i < boot->handover->socket_count && error == 0; i++) {
+        error = take_inherited(&opening, boot->handover->sockets[i]);
+    }
     for (size_t i = 0; service != NULL && i < service->passed_count && error == 0; i++) {
         error = service->passed[i].stored ? 0 : take_passed(&opening, &service->passed[i]);
     }
+    boot->table.inherited = boot->table.count;
     return error;
 }
 
@@ -322,6 +340,14 @@ int sockets_share_out(struct socket_table *table, struct plan *plan, struct jour
     return 0;
 }
 
+void sockets_withdraw(struct socket_table *table, struct plan *plan)
+{
+    free(plan->sockets);
+    plan->sockets = NULL;
+    plan->socket_count = 0;
+    close_from(table, table->inherited);
+}
+
 static bool is_shared_out(const struct plan *plan, const struct socket_entry *entry)
 {
     for (size_t i = 0; i < plan->socket_count; i++) {
@@ -338,6 +364,10 @@ static bool is_shared_out(const struct plan *plan, const struct socket_entry *en
 void sockets_close_others(struct socket_table *table, const struct plan *plan)
 {
     size_t kept = 0;
+    if (plan->sockets == NULL) {
+        close_from(table, table->inherited); /* an engine of another plan serves */
+        return;
+    }
     for (size_t i = 0; i < table->count; i++) {
         if (is_shared_out(plan, &table->entries[i])) {
             table->entries[kept++] = table->entries[i];

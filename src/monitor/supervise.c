@@ -32,15 +32,51 @@ static void count(struct supervisor *supervisor, enum metrics_meter meter)
 
 /* ---- an engine comes ---- */
 
+/* Beside the engine of the program of before, where that one serves still. */
 static int start_engine(struct supervisor *supervisor)
 {
     struct boot *boot = supervisor->boot;
     struct process_setup setup = {boot->plan, boot->cache, boot->log_descriptor};
-    int error = process_start(supervisor, &setup, &supervisor->current);
+    struct process **place =
+        supervisor->current != NULL ? &supervisor->upgrade.successor : &supervisor->current;
+    struct config_report report = complain_on_standard_error();
+    int error = 0;
+    if (boot->plan->sockets == NULL) {
+        error = sockets_share_out(&boot->table, boot->plan, &boot->journal, &report);
+    }
+    error = error == 0 ? process_start(supervisor, &setup, place) : error;
     if (error == 0) {
-        metrics_take_labels(boot->total, supervisor->current->metrics);
+        metrics_take_labels(boot->total, (*place)->metrics);
     }
     return error;
+}
+
+void supervise_on_relief(struct supervisor *supervisor, struct process *old)
+{
+    if (supervisor->relief != CONTROL_NOTHING && supervisor->relieved == old) {
+        bool is_upgrade = supervisor->relief == CONTROL_UPGRADE;
+        service_ready(supervisor->boot);
+        const char *text = is_upgrade ? "upgraded to " DNSEAL_VERSION "\n" : "reloaded\n";
+        control_tell(supervisor->control, supervisor->relief, true, text);
+        control_tell(supervisor->leaving, supervisor->relief, true, text);
+        control_close(supervisor->leaving);
+        supervisor->leaving = NULL;
+        supervisor->relief = CONTROL_NOTHING;
+    }
+}
+
+/* Who asked for it is told when the old engine reads no more: from then on all is as the new one has it. */
+void supervise_relieve(struct supervisor *supervisor, struct process *old, uint64_t timeout,
+                       enum control_wait wait)
+{
+    supervisor->relieved = old;
+    supervisor->relief = wait;
+    if (old != NULL) {
+        process_drain(old, timeout);
+        process_send(old, ENGINE_PULSE, -1);
+    } else {
+        supervise_on_relief(supervisor, NULL);
+    }
 }
 
 void supervise_on_ready(struct process *process)
@@ -52,6 +88,8 @@ void supervise_on_ready(struct process *process)
     process->state = PROCESS_SERVING;
     if (process == supervisor->reload.process) {
         reload_on_ready(supervisor);
+    } else if (process == supervisor->upgrade.successor) {
+        upgrade_on_ready(supervisor);
     } else {
         service_ready(supervisor->boot);
     }
@@ -135,8 +173,7 @@ static void on_kept(void *owner)
 /* The last file of the cache is written when nothing can come into it any more. */
 static void end_when_alone(struct supervisor *supervisor)
 {
-    if (supervisor->boot->living_count == 0 &&
-        !keeper_finish(supervisor->boot->keeper, on_kept, supervisor)) {
+    if (process_count(supervisor) == 0 && !keeper_finish(supervisor->boot->keeper, on_kept, supervisor)) {
         event_loop_stop(supervisor->loop);
     }
 }
@@ -159,7 +196,7 @@ static void on_current_gone(struct process *process, int status)
     log_death(process, status);
     service_status(supervisor->boot->service, "the engine died and is started anew");
     note_life(supervisor, clock_monotonic() - process->started_at);
-    if (!supervisor->reload.is_going) {
+    if (!supervisor->reload.is_going && supervisor->upgrade.successor == NULL) {
         supervise_plan_restart(
             supervisor); /* else the reload's engine takes its place, or its failure does */
     }
@@ -170,10 +207,15 @@ static void on_engine_gone(struct process *process, int status)
     struct supervisor *supervisor = process->supervisor;
     bool was_well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     process_bury(process);
+    supervise_on_relief(supervisor, process);
     if (process == supervisor->current) {
         on_current_gone(process, status);
     } else if (process == supervisor->reload.process) {
         reload_on_death(supervisor, status);
+    } else if (process == supervisor->upgrade.successor) {
+        note_life(supervisor, clock_monotonic() - process->started_at);
+        upgrade_on_death(supervisor, process->reason);
+        supervise_plan_restart(supervisor);
     } else if (!was_well && !supervisor->stopping) {
         log_death(process, status);
     }
@@ -193,7 +235,8 @@ static void reap(struct supervisor *supervisor)
         struct process *process = process_find(supervisor, gone);
         if (process != NULL) {
             on_engine_gone(process, status);
-        } else if (!addresses_reap(supervisor->boot->addresses, gone, status)) {
+        } else if (!upgrade_reap(supervisor, gone, status) &&
+                   !addresses_reap(supervisor->boot->addresses, gone, status)) {
             keeper_reap(supervisor->boot->keeper, gone, status);
         }
     }
@@ -239,6 +282,7 @@ static void stop(struct supervisor *supervisor, int number)
     service_stopping(supervisor->boot->service);
     event_timer_clear(&supervisor->restart);
     reload_abandon(supervisor);
+    upgrade_abandon(supervisor);
     if (log_begin(journal(supervisor), LOG_INFO, "stop")) {
         log_text(journal(supervisor), "signal", number == SIGINT ? "INT" : "TERM");
         journal_end(&supervisor->boot->journal);
@@ -368,6 +412,11 @@ static void on_reload_order(void *owner)
     reload_begin(owner, "control");
 }
 
+static void on_upgrade_order(void *owner)
+{
+    upgrade_begin(owner);
+}
+
 struct control_setup supervise_control(struct supervisor *supervisor, const struct config *config,
                                        struct config_report *report)
 {
@@ -375,6 +424,7 @@ struct control_setup supervise_control(struct supervisor *supervisor, const stru
                                   .report = report,
                                   .loop = supervisor->loop,
                                   .reload = on_reload_order,
+                                  .upgrade = on_upgrade_order,
                                   .owner = supervisor};
 }
 
@@ -392,6 +442,7 @@ static int run(struct supervisor *supervisor)
         error = keeper_open(supervisor->boot, supervisor->loop);
     }
     if (error == 0) {
+        upgrade_take_over(supervisor);
         error = start_engine(supervisor);
     }
     if (error != 0) {
@@ -423,6 +474,7 @@ int supervise(struct boot *boot)
     event_timer_init(&supervisor.restart, on_restart);
     event_timer_init(&supervisor.drain, on_drain);
     reload_init(&supervisor);
+    upgrade_init(&supervisor);
     log_start(&supervisor);
     int code = 1;
     if (pulse_open(boot, supervisor.loop, ask_for_pulse, &supervisor) == 0 &&
@@ -431,7 +483,9 @@ int supervise(struct boot *boot)
         keeper_close(boot->keeper);
         addresses_close(boot->addresses);
         control_close(supervisor.control);
+        control_close(supervisor.leaving);
     }
+    upgrade_close(&supervisor);
     pulse_close(boot->pulse);
     process_close_all(&supervisor);
     event_timer_clear(&supervisor.restart);

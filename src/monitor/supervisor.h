@@ -25,7 +25,8 @@ struct process {
     pid_t pid;
     struct event_watch channel;
     struct event_timer kill;
-    struct metrics *metrics; /* its own, folded into the total when it is gone */
+    bool is_of_before;       /* another program has started it, with a plan that is gone */
+    struct metrics *metrics; /* its own, folded into the total when it is gone; NULL: not readable here */
     int metrics_descriptor;
     uint64_t started_at;
     char reason[LETTER_SIZE]; /* why it cannot start, in its own words; "" where it said none */
@@ -49,17 +50,34 @@ struct reload {
     size_t said_size;
 };
 
+/* Another program in the place of this one, on its way; and in that one, the same upgrade from its side. */
+struct upgrade {
+    char path[4096]; /* of the program */
+    bool again;      /* it is wanted when a reload is over */
+    pid_t child;     /* the next program, that looks at the configuration; 0: there is none */
+    int said;        /* by the child */
+    struct event_timer patience;
+    int clients[UPGRADE_CLIENTS_MAX]; /* who waits for it */
+    size_t client_count;
+    struct process *successor; /* of the engine of before; NULL when that one is gone or was told to go */
+    uint64_t begun_at;
+};
+
 struct supervisor {
     struct boot *boot;
     struct event_loop *loop;
     struct event_signals signals;
     struct event_timer restart, drain;
     struct control *control;
+    struct control *leaving; /* at the path of before; NULL: there is none, or it stays */
     struct process processes[BOOT_ENGINES_MAX];
     struct process *current; /* the one that serves, or is to serve; NULL while there is none */
     struct reload reload;
+    struct upgrade upgrade;
     bool forgets[CONFIG_PARTITIONS]; /* parts of the cache that are another group's now, as long as an engine
                                       * of before may store in them */
+    struct process *relieved;        /* an engine that was told to read no more */
+    enum control_wait relief; /* and what has come about when it does not; CONTROL_NOTHING: nobody waits */
     uint64_t restart_after;
     bool was_ready; /* some engine has served */
     bool failed_at_start;
@@ -75,11 +93,15 @@ struct process_setup {
     int log_descriptor;
 };
 
-/* Whether one more can be started. */
+/* How many there are, whatever they do, and whether one more can be started. */
+size_t process_count(const struct supervisor *supervisor);
 bool process_has_place(const struct supervisor *supervisor);
 
 /* Forks an engine. ERROR_EXHAUSTED without a place, ERROR_MEMORY, ERROR_DESCRIPTORS, ... */
 int process_start(struct supervisor *supervisor, const struct process_setup *setup, struct process **out);
+
+/* One of the program of before; what makes no sense is closed. */
+void process_adopt(struct supervisor *supervisor, const struct handover_engine *engine);
 
 /* A letter without text, with a descriptor where `passed` is not -1. */
 void process_send(struct process *process, enum engine_letter letter, int passed);
@@ -105,6 +127,11 @@ struct process *process_find(struct supervisor *supervisor, pid_t pid);
 struct control_setup supervise_control(struct supervisor *supervisor, const struct config *config,
                                        struct config_report *report);
 
+/* The old engine (NULL: there is none) reads no more, and who waits for that is told of the end then. */
+void supervise_relieve(struct supervisor *supervisor, struct process *old, uint64_t timeout,
+                       enum control_wait wait);
+void supervise_on_relief(struct supervisor *supervisor, struct process *old);
+
 /* An engine serves. */
 void supervise_on_ready(struct process *process);
 
@@ -129,7 +156,44 @@ void reload_on_burial(struct supervisor *supervisor);
 /* A place for an engine has become free. */
 void reload_on_place(struct supervisor *supervisor);
 
+/* What is kept of groups that are not what they were is forgotten, as long as somebody may store it. */
+void reload_forget_partitions(struct supervisor *supervisor);
+
 /* The program stops: what is on its way is given up. */
 void reload_abandon(struct supervisor *supervisor);
+
+/* ---- upgrade.c ---- */
+
+void upgrade_init(struct supervisor *supervisor);
+void upgrade_close(struct supervisor *supervisor);
+
+/* The program that lies where this one was started from takes its place, unless it refuses the configuration:
+ * then everything is as it was, and told. */
+void upgrade_begin(struct supervisor *supervisor);
+
+/* A child has ended; whether it was of this. */
+bool upgrade_reap(struct supervisor *supervisor, pid_t gone, int status);
+
+/* The program stops: what is on its way is given up. */
+void upgrade_abandon(struct supervisor *supervisor);
+
+/* A reload is over, and there is a place for an engine. */
+void upgrade_on_place(struct supervisor *supervisor);
+
+/* In the next program: takes the engines of the one before, and who waits for the upgrade. */
+void upgrade_take_over(struct supervisor *supervisor);
+
+/* There: its own engine serves, or has ended before it did. */
+void upgrade_on_ready(struct supervisor *supervisor);
+void upgrade_on_death(struct supervisor *supervisor, const char *reason);
+
+/* ---- handover.c ---- */
+
+/* What the next program needs, in memory without a name; all that is named there stays open over an exec. An
+ * error leaves that to handover_take_back. */
+int handover_write(const struct supervisor *supervisor, int *descriptor);
+
+/* There is no exec: nothing of it stays open over one. */
+void handover_take_back(const struct supervisor *supervisor);
 
 #endif

@@ -107,7 +107,6 @@ static void answer_pulse(struct worker *worker)
 static void on_letter(struct event_mailbox *mailbox)
 {
     struct worker *worker = container_of(mailbox, struct worker, mailbox);
-    answer_pulse(worker);
     int letter = atomic_load_explicit(&worker->letter, memory_order_acquire);
     if (letter == LETTER_DRAIN && !worker->draining) {
         worker->draining = true;
@@ -115,6 +114,7 @@ static void on_letter(struct event_mailbox *mailbox)
     } else if (letter == LETTER_STOP) {
         worker->stopping = true;
     }
+    answer_pulse(worker); /* when what was said before is done */
 }
 
 static void count_lost_events(struct worker *worker)

@@ -159,9 +159,10 @@ def dnseal(write_config):
     is stopped at its end, and must stop cleanly."""
     started = []
 
-    def make(*servers, env=None, files=None, ready=True, arguments=(), at=None, **changes):
+    def make(*servers, env=None, files=None, ready=True, arguments=(), at=None, binary=None, **changes):
         file, home, number = write_config(*servers, at=at, **changes)
         program = Program(file, home, number, env=env, files=files, arguments=arguments)
+        program.binary = binary or program.binary
         started.append(program)
         return program.start(ready)
     yield make
@@ -182,10 +183,11 @@ def managed(write_config, tmp_path):
     started = []
 
     def make(*servers, sockets=(), names="", watchdog=None, notify=True, ready=True, at=None, env=None, arguments=(),
-             **changes):
+             binary=None, **changes):
         file, home, number = write_config(*servers, at=at, **changes)
         words = Words(tmp_path / ("notify-%d" % next(COUNTER))) if notify else None
         program = Managed(file, home, number, env=env, arguments=arguments)
+        program.binary = binary or program.binary
         started.append(program.manage(words, sockets, names, watchdog))
         return program.start(ready)
     yield make

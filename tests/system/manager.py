@@ -95,7 +95,7 @@ class Managed(Program):
             env["WATCHDOG_USEC"] = str(int(self.watchdog * 1e6))
         given = [one.fileno() for one in self.sockets]
         command = [sys.executable, "-c", LAUNCHER, " ".join(map(str, given)), self.names,
-                   "yes" if self.watchdog is not None else "no", BINARY, "-c", self.file, *self.arguments]
+                   "yes" if self.watchdog is not None else "no", self.binary, "-c", self.file, *self.arguments]
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, preexec_fn=self.limit, pass_fds=given)
         self.reader = threading.Thread(target=self.read_log, args=(self.process.stderr,), daemon=True)

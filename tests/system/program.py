@@ -149,7 +149,7 @@ class Program:
     """One running dnseal. `port`, `address` are of its first listener."""
 
     def __init__(self, file, address, port, env=None, files=None, arguments=()):
-        self.file, self.address, self.port = str(file), address, port
+        self.file, self.address, self.port, self.binary = str(file), address, port, BINARY
         self.env, self.files, self.arguments = env, files, list(arguments)
         self.process = None
         self.output, self.strangers, self.events = [], [], []
@@ -164,7 +164,7 @@ class Program:
     def start(self, ready=True):
         with self.changed:
             self.events.clear()
-        self.process = subprocess.Popen([BINARY, "-c", self.file, *self.arguments], env=clean_environment(self.env),
+        self.process = subprocess.Popen([self.binary, "-c", self.file, *self.arguments], env=clean_environment(self.env),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         preexec_fn=self.limit)
         self.reader = threading.Thread(target=self.read_log, args=(self.process.stderr,), daemon=True)

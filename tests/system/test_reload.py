@@ -87,6 +87,7 @@ def test_a_signal_reloads(dnseal, write_config, a, b):
     rewrite(program, write_config, b)
     program.signal(signal.SIGHUP)
     assert program.wait_event("reload", scaled(10), cause="signal")
+    wait_for(lambda: len(program.engines()) == 1)
     assert program.query_udp("two.test").rcode == 0 and (len(a.names()), len(b.names())) == (0, 1)
 
 

@@ -321,7 +321,7 @@ static int listen_at(struct room *room, struct control **out)
     struct control_setup setup = {.config = &room->config,
                                   .report = &room->report,
                                   .loop = room->loop,
-                                  .reload = on_reload,
+                                  .reload = on_reload, .upgrade = on_reload,
                                   .owner = room};
     return control_open(&room->boot, &setup, out);
 }
@@ -360,7 +360,7 @@ static void close_control(struct room *room)
 static int command(const struct room *room, const char *word)
 {
     capture_begin();
-    int code = control_send(room->path, word);
+    int code = ask_send(room->path, word);
     capture_end();
     return code;
 }

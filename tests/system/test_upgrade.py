@@ -1,0 +1,313 @@
+"""Another program in the place of the one that runs: nothing is lost, nothing is forgotten, and what does not work is
+not taken."""
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+import scripts
+import wire
+from clients import Flow
+from manager import bound
+from program import BINARY, anonymous, descriptors, is_sanitized, run, scaled
+from zone import Zone
+
+CACHE = {"size": "8MiB"}
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A program of its own place, as a package puts it there."""
+    place = tmp_path / "installed" / "dnseal"
+    place.parent.mkdir()
+    shutil.copy2(BINARY, place)
+    return place
+
+
+def version():
+    return re.match(r"dnseal (\S+)", run(["--version"]).stdout).group(1)
+
+
+def install(place, source=BINARY, text=None):
+    """Another file takes the place of the one that runs, as dpkg does it. `text`: in the place of the version."""
+    new = place.with_suffix(".new")
+    content = pathlib.Path(source).read_bytes()
+    if text is not None:
+        assert len(text) == len(version()) and version().encode() in content
+        content = content.replace(version().encode(), text.encode())
+    new.write_bytes(content)
+    new.chmod(0o755)
+    new.rename(place)
+
+
+def upgrade(program, timeout=60):
+    return run(["-c", program.file, "--control", "upgrade"], env=program.env, timeout=timeout)
+
+
+def upgraded(program):
+    done = upgrade(program)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def wait_for(condition, seconds=5):
+    end = time.monotonic() + scaled(seconds)
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def other_version():
+    return version()[:-1] + "9"
+
+
+# ---- what is kept
+
+def test_the_new_program_runs_in_the_same_process(dnseal, a, installed):
+    """Shows: P08, pain 29"""
+    program = dnseal(a, binary=str(installed))
+    assert program.query_udp("one.test").rcode == 0
+    install(installed, text=other_version())
+    assert upgraded(program) == "upgraded to %s\n" % other_version()
+    assert program.query_udp("two.test").rcode == 0
+    assert program.wait_event("upgrade", version=other_version())
+    assert program.process.poll() is None
+    assert pathlib.Path("/proc/%d/exe" % program.process.pid).resolve() == installed
+    wait_for(lambda: len(program.engines()) == 1)
+    status = program.status()
+    assert status.total("dnseal_build_info", version=other_version()) == 1
+    assert status.total("dnseal_queries_total", transport="udp") == 2
+    assert status.total("dnseal_upstream_queries_total", upstream=a.url, outcome="answer") == 2
+
+
+def test_the_cache_is_kept(dnseal, a, installed):
+    """Shows: P08, I1"""
+    program = dnseal(a, binary=str(installed), cache=CACHE)
+    assert program.query_udp("kept.test").rcode == 0
+    install(installed)
+    upgraded(program)
+    a.stop()
+    assert program.query_udp("kept.test").data == [Zone.address("kept.test")]
+    replace(program, "8MiB", "4MiB")
+    upgraded(program)
+    assert program.query_udp("kept.test").data == [Zone.address("kept.test")]
+
+
+def replace(program, old, new):
+    file = pathlib.Path(program.file)
+    text = file.read_text()
+    assert old in text, text
+    file.write_text(text.replace(old, new))
+
+
+def test_answers_of_other_servers_are_not(dnseal, server, installed):
+    """Shows: P08, I1"""
+    a, b = server("a.test"), server("b.test")
+    b.zone = Zone("kept.test. 300 A 192.0.2.2")
+    program = dnseal(a, binary=str(installed), cache=CACHE)
+    assert program.query_udp("kept.test").data == [Zone.address("kept.test")]
+    replace(program, a.url, b.url)
+    upgraded(program)
+    assert program.query_udp("kept.test").data == [bytes([192, 0, 2, 2])]
+
+
+def test_questions_that_wait_are_answered(dnseal, a, installed):
+    """Shows: P08, pain 29, regression 20"""
+    gate = a.script = scripts.Gate()
+    program = dnseal(a, binary=str(installed))
+    with program.tcp() as stream:
+        stream.send(wire.query("stream.test", message_id=5))
+        assert gate.wait(1, scaled(2)) == 1
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(program.query_udp("datagram.test")))
+        asking.start()
+        assert gate.wait(2, scaled(2)) == 2
+        upgraded(program)
+        gate.open()
+        assert stream.receive(scaled(3)).rcode == 0
+        asking.join()
+    assert answers[0].rcode == 0
+    wait_for(lambda: len(program.engines()) == 1)
+
+
+def test_another_configuration_comes_with_it(dnseal, a, address, installed):
+    """Shows: P08
+
+    Listeners that are gone are closed, and those that stay are the same sockets."""
+    program = dnseal(a, binary=str(installed))
+    home, other = program.address, address()
+    replace(program, home, other)
+    upgraded(program)
+    assert program.query_udp("one.test", address=other).rcode == 0
+    wait_for(lambda: len(program.engines()) == 1)
+    assert program.query_udp("one.test", timeout=0.3) is None
+
+
+# ---- under load
+
+def perf(program, names, seconds, rate):
+    command = ["dnsperf", "-s", program.address, "-p", str(program.port), "-d", str(names), "-l", str(seconds),
+               "-Q", str(rate), "-c", "16", "-q", "2000", "-t", "4"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def test_ten_thousand_a_second_see_nothing(dnseal, a, installed, tmp_path):
+    """Shows: P08, pain 29, regression 20
+
+    Three upgrades in the middle of a load test of cached names: none is lost, none fails, and the version changes with
+    each."""
+    program = dnseal(a, binary=str(installed), cache=CACHE, access={"allow": ["127.0.0.0/8"]})
+    names = ["n%d.test" % number for number in range(100)]
+    for name in names:
+        assert program.query_udp(name).rcode == 0
+    list_of = tmp_path / "names"
+    list_of.write_text("".join("%s A\n" % name for name in names))
+    rate, seconds = (1000 if is_sanitized() else 10000), scaled(4)
+    load = perf(program, list_of, seconds, rate)
+    for number in range(3):
+        time.sleep(scaled(0.8))
+        install(installed, text=version()[:-1] + str(7 + number))
+        assert upgraded(program) == "upgraded to %s\n" % (version()[:-1] + str(7 + number))
+    text, _ = load.communicate(timeout=scaled(30))
+    sent, lost = (int(re.search(r"Queries %s:\s+(\d+)" % word, text).group(1)) for word in ("sent", "lost"))
+    assert lost == 0 and sent > rate * seconds * 0.5, text
+    assert re.search(r"Response codes:\s+NOERROR %d \(100.00%%\)" % sent, text), text
+    assert len(a.names()) == len(names)
+
+
+def test_nothing_is_left_behind(dnseal, a, installed):
+    """Shows: P08, pain 10"""
+    program = dnseal(a, binary=str(installed))
+    upgraded(program)
+    wait_for(lambda: len(program.engines()) == 1)
+    time.sleep(0.2)
+    before = descriptors(program.process.pid), anonymous(program.process.pid)
+    with Flow(program.address, program.port, 100) as flow:
+        for _ in range(20):
+            upgraded(program)
+        flow.finish(scaled(6))
+        flow.assert_served(scaled(1))
+    wait_for(lambda: len(program.engines()) == 1)
+    wait_for(lambda: descriptors(program.process.pid) <= before[0])
+    assert is_sanitized() or anonymous(program.process.pid) < before[1] + (1 << 20)
+
+
+# ---- what does not work
+
+def test_a_program_that_is_none(dnseal, a, installed):
+    """Shows: P08"""
+    program = dnseal(a, binary=str(installed))
+    engines = program.engines()
+    install(installed, "/bin/false")
+    done = upgrade(program)
+    assert done.returncode == 1 and "is it dnseal?" in done.stderr
+    assert program.wait_event("upgrade_failed", program=str(installed))
+    installed.unlink()
+    done = upgrade(program)
+    assert done.returncode == 1 and "No such file" in done.stderr
+    install(installed)
+    installed.chmod(0o644)
+    assert upgrade(program).returncode == 1
+    assert program.engines() == engines and program.query_udp("one.test").rcode == 0
+    installed.chmod(0o755)
+    upgraded(program)
+
+
+def test_a_configuration_that_it_does_not_take(dnseal, a, installed):
+    """Shows: P08, P02"""
+    program = dnseal(a, binary=str(installed))
+    good = pathlib.Path(program.file).read_text()
+    pathlib.Path(program.file).write_text(good + "nonsense: 1\n")
+    done = upgrade(program)
+    assert done.returncode == 1 and "nonsense: unknown key" in done.stderr
+    assert "nonsense: unknown key" in program.wait_event("upgrade_failed")["reason"]
+    assert program.query_udp("one.test").rcode == 0
+    pathlib.Path(program.file).write_text(good)
+    upgraded(program)
+
+
+def test_an_engine_that_cannot_start(dnseal, a, installed):
+    """Shows: P08
+
+    The old engine serves on, whatever happens to the new ones, until one of them serves."""
+    program = dnseal(a, binary=str(installed), files=200)
+    old = program.engines()
+    good = pathlib.Path(program.file).read_text()
+    pathlib.Path(program.file).write_text(good + "workers: 32\n")
+    replace(program, "limits:", "limits:\n  memory: 2GiB")
+    done = upgrade(program)
+    assert done.returncode == 1 and "limit of open files" in done.stderr
+    assert program.query_udp("one.test").rcode == 0
+    assert set(old) <= set(program.engines())
+    pathlib.Path(program.file).write_text(good)
+    done = run(["-c", program.file, "--control", "reload"])
+    assert done.returncode == 0, done.stderr
+    assert program.query_udp("two.test").rcode == 0
+    wait_for(lambda: len(program.engines()) == 1, 10)
+    assert program.engines() != old
+
+
+def test_a_handover_that_is_none(dnseal, a):
+    """Shows: P08, P02"""
+    for value in ("9", "x", "-1", "2", ""):
+        program = dnseal(a, ready=False, env={"DNSEAL_HANDOVER": value})
+        assert program.wait(5) == 1
+        assert "DNSEAL_HANDOVER" in program.text()
+
+
+# ---- what else goes on
+
+@pytest.mark.parametrize("delay", [0, 0.01, 0.05, 0.1])
+def test_a_stop_in_the_middle(dnseal, a, installed, delay):
+    """Shows: P08, P01, M10"""
+    program = dnseal(a, binary=str(installed))
+    asking = threading.Thread(target=lambda: upgrade(program))
+    asking.start()
+    time.sleep(0.05 + delay)
+    program.stop()
+    asking.join()
+
+
+def test_upgrades_and_reloads_at_once(dnseal, a, installed):
+    """Shows: P08, pain 28"""
+    program = dnseal(a, binary=str(installed))
+    done = []
+    jobs = [threading.Thread(target=lambda word=word: done.append(
+        run(["-c", program.file, "--control", word], timeout=60))) for word in ["reload", "upgrade"] * 3]
+    with Flow(program.address, program.port, 300) as flow:
+        for job in jobs:
+            job.start()
+            time.sleep(0.02)
+        for job in jobs:
+            job.join()
+        flow.finish(scaled(6))
+        flow.assert_served(scaled(1))
+    wait_for(lambda: len(program.engines()) == 1, 10)
+    assert program.query_udp("last.test").rcode == 0
+
+
+def test_under_a_service_manager(managed, a, address, port, installed):
+    """Shows: P08, P06
+
+    What was passed is served on, and the manager hears of the beginning and the end."""
+    home = address()
+    number = port(home)
+    with bound(home, number, socket.SOCK_DGRAM) as datagrams, bound(home, number, socket.SOCK_STREAM) as streams:
+        program = managed(a, binary=str(installed), sockets=[datagrams, streams], watchdog=1,
+                          listen=["%s:%d" % (home, number)])
+        program.address, program.port = home, number
+        for count in (2, 3):
+            upgraded(program)
+            assert program.words.wait("READY=1", count=count)
+            assert program.query_udp("x%d.test" % count).rcode == 0
+            assert program.query_tcp("y%d.test" % count).rcode == 0
+        fed = program.words.count("WATCHDOG=1")
+        assert program.words.wait("WATCHDOG=1", count=fed + 2)
+    told = [word for _, word in program.words.heard if word in ("READY=1", "RELOADING=1")]
+    assert told == ["READY=1"] + ["RELOADING=1", "READY=1"] * 2
