@@ -117,6 +117,14 @@ struct sources {
     const struct service *service; /* NULL: nothing was passed */
 };
 
+/* By what a file is told from another one at the same path. */
+struct file_stamp {
+    dev_t device;
+    ino_t inode;
+    off_t size;
+    uint64_t modified;
+};
+
 /* What a configuration needs. One is in force; a reload works out the next beside it. */
 struct plan {
     struct config *config;
@@ -129,7 +137,8 @@ struct plan {
     size_t file_size;
     int authorities; /* stored memory: the text of tls.ca; -1 before it is read, or where nobody needs it */
     size_t authorities_size;
-    struct local *local;           /* NULL before it is built */
+    struct file_stamp authorities_stamp; /* of the file that was read */
+    struct local *local;                 /* NULL before it is built */
     struct engine_socket *sockets; /* whose, in the order of the workers; NULL before they are shared out */
     size_t socket_count;
     struct upstream_facts *facts; /* NULL before they are opened */
@@ -161,6 +170,22 @@ void plan_free(struct plan *plan);
 /* The whole file, where it has fewer than `most` bytes; the caller frees the text, which is NULL after an
  * error. ERROR_IRREGULAR, ERROR_DIRECTORY for what is no file: it is not waited for. */
 int plan_read_file(const char *path, size_t most, char **text, size_t *size);
+
+/* ---- watch.c ---- */
+
+struct boot;
+struct watch;
+
+/* Which file lies at a path; all 0 where none does. */
+struct file_stamp watch_stamp(const char *path);
+
+/* boot->watch from here on: `changed` is called when the file of authorities is another one than the plan in
+ * force has read. ERROR_MEMORY; what cannot be watched is told in the log and done without. */
+int watch_open(struct boot *boot, struct event_loop *loop, void (*changed)(void *owner), void *owner);
+void watch_close(struct watch *watch);
+
+/* Another plan is in force. NULL is allowed. */
+void watch_follow(struct watch *watch);
 
 /* ---- sockets.c ---- */
 
@@ -219,6 +244,7 @@ struct boot {
     struct addresses *addresses; /* NULL without a file for them */
     struct service *service;     /* NULL: nobody manages this program */
     struct pulse *pulse;         /* NULL while there is no loop */
+    struct watch *watch;         /* the same */
     struct handover *handover;   /* of the program that this one takes the place of, where it does */
 };
 
@@ -249,6 +275,11 @@ int boot_open_log(const struct config *config);
 
 /* Why that failed, in words, from errno. */
 const char *boot_log_trouble(int number);
+
+/* ---- counters.c ---- */
+
+/* Those that are not 0, an event each. */
+void counters_log(struct boot *boot);
 
 /* ---- dial.c ---- */
 

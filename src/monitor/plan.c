@@ -160,6 +160,7 @@ static int read_authorities(struct plan *plan, struct config_report *report)
     if (!config_needs_authorities(plan->config)) {
         return 0;
     }
+    plan->authorities_stamp = watch_stamp(plan->config->tls.ca);
     int error = plan_read_file(plan->config->tls.ca, FILE_MOST, &text, &plan->authorities_size);
     if (error == 0) {
         error = memory_store(span_of(text, plan->authorities_size), "dnseal-authorities", &plan->authorities);

@@ -330,6 +330,7 @@ void reload_on_ready(struct supervisor *supervisor)
     metrics_take_labels(boot->total, supervisor->current->metrics);
     keeper_follow(boot, supervisor->loop);
     addresses_follow(boot);
+    watch_follow(boot->watch);
     mark_partitions(supervisor, &before);
     reload_forget_partitions(supervisor);
     tell_done(supervisor);

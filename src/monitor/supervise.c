@@ -319,45 +319,6 @@ static void reopen_log(struct supervisor *supervisor)
     boot->log_descriptor = boot->journal.descriptor = descriptor;
 }
 
-struct counter_lines {
-    struct metrics_sink sink;
-    struct supervisor *supervisor;
-};
-
-static bool is_zero(struct span number)
-{
-    for (size_t i = 0; i < number.size; i++) {
-        if (number.data[i] != '0' && number.data[i] != '.') {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* A sample a line, those that are not 0. */
-static void log_counter(struct metrics_sink *sink, struct span text)
-{
-    struct supervisor *supervisor = container_of(sink, struct counter_lines, sink)->supervisor;
-    const uint8_t *space = memrchr(text.data, ' ', text.size);
-    if (text.data[0] == '#' || space == NULL) {
-        return;
-    }
-    size_t name_size = (size_t)(space - text.data);
-    struct span value = span_of(space + 1, text.size - name_size - 2);
-    if (is_zero(value) || !log_begin(journal(supervisor), LOG_INFO, "counter")) {
-        return;
-    }
-    log_span(journal(supervisor), "name", span_of(text.data, name_size));
-    log_decimal(journal(supervisor), "value", value);
-    journal_end(&supervisor->boot->journal);
-}
-
-static void log_counters(struct supervisor *supervisor)
-{
-    struct counter_lines lines = {.sink.write = log_counter, .supervisor = supervisor};
-    boot_write_metrics(supervisor->boot, &lines.sink);
-}
-
 static void on_signal(struct event_signals *signals, int number)
 {
     struct supervisor *supervisor = container_of(signals, struct supervisor, signals);
@@ -369,7 +330,7 @@ static void on_signal(struct event_signals *signals, int number)
         reopen_log(supervisor);
         break;
     case SIGUSR2:
-        log_counters(supervisor);
+        counters_log(supervisor->boot);
         break;
     case SIGHUP:
         reload_begin(supervisor, "signal");
@@ -410,6 +371,11 @@ static void log_start(struct supervisor *supervisor)
 static void on_reload_order(void *owner)
 {
     reload_begin(owner, "control");
+}
+
+static void on_files_changed(void *owner)
+{
+    reload_begin(owner, "files");
 }
 
 static void on_upgrade_order(void *owner)
@@ -478,6 +444,7 @@ int supervise(struct boot *boot)
     log_start(&supervisor);
     int code = 1;
     if (pulse_open(boot, supervisor.loop, ask_for_pulse, &supervisor) == 0 &&
+        watch_open(boot, supervisor.loop, on_files_changed, &supervisor) == 0 &&
         open_control(&supervisor) == 0) {
         code = run(&supervisor);
         keeper_close(boot->keeper);
@@ -486,6 +453,7 @@ int supervise(struct boot *boot)
         control_close(supervisor.leaving);
     }
     upgrade_close(&supervisor);
+    watch_close(boot->watch);
     pulse_close(boot->pulse);
     process_close_all(&supervisor);
     event_timer_clear(&supervisor.restart);

@@ -72,6 +72,12 @@ def authority(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def other_authority(tmp_path_factory):
+    """One that nobody trusts who is not told to."""
+    return Certificates(tmp_path_factory.mktemp("other-authority"))
+
+
+@pytest.fixture(scope="session")
 def identities(authority):
     """The good certificates by name; they are the same for all tests."""
     return {name: authority.good(name) for name in ("a.test", "b.test")}

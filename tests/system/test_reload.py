@@ -253,6 +253,74 @@ def test_authorities_change(dnseal, write_config, authority, server, tmp_path):
     assert program.query_udp("three.test").rcode == 0
 
 
+# ---- files that are renewed ----
+
+def renew(file, text, way):
+    """As editors write in place, as most programs put another file there, as a ConfigMap is swapped."""
+    if way == "written":
+        file.write_text(text)
+    elif way == "renamed":
+        new = file.with_suffix(".new")
+        new.write_text(text)
+        new.rename(file)
+    else:
+        data = file.parent / ("..data-%d" % time.monotonic_ns())
+        data.mkdir()
+        (data / file.name).write_text(text)
+        link = file.parent / "..new"
+        link.symlink_to(data.name)
+        link.rename(file.parent / "..data")
+
+
+@pytest.mark.parametrize("way", ["written", "renamed", "swapped"])
+def test_renewed_authorities_are_taken(dnseal, authority, other_authority, server, tmp_path, way):
+    """Shows: pain 32, W9, W2
+
+    The server has another chain from one day to the next, and nobody says so to the program."""
+    a = server("a.test", identity=other_authority.good("a.test"))
+    file = tmp_path / "certificates" / "ca.pem"
+    file.parent.mkdir()
+    old, new = (pathlib.Path(one.ca).read_text() for one in (authority, other_authority))
+    if way == "swapped":
+        renew(file, old, way)
+        file.symlink_to("..data/ca.pem")
+    else:
+        file.write_text(old)
+    program = dnseal(a, tls={"ca": str(file)})
+    assert program.query_udp("one.test").rcode == 2
+    renew(file, new, way)
+    assert program.wait_event("reload", scaled(5), cause="files")
+    wait_for(lambda: program.query_udp("two.test").rcode == 0)
+    renew(file, old, way)
+    assert program.wait_event("reload", scaled(5), cause="files", count=2)
+    wait_for(lambda: len(program.engines()) == 1)
+    assert program.query_udp("three.test").rcode == 2
+
+
+def test_authorities_that_are_written_slowly(dnseal, authority, a, tmp_path):
+    """Shows: pain 32
+
+    Half a file is refused and told; the whole one is taken when it is there."""
+    file = tmp_path / "ca.pem"
+    text = pathlib.Path(authority.ca).read_text()
+    file.write_text(text)
+    program = dnseal(a, tls={"ca": str(file)})
+    with file.open("w") as out:
+        out.write(text[:len(text) // 2])
+        out.flush()
+        os.utime(file)
+        assert program.wait_event("reload_failed", scaled(5), cause="files")
+        assert program.query_udp("one.test").rcode == 0
+        out.write(text[len(text) // 2:])
+    assert program.wait_event("reload", scaled(5), cause="files")
+    file.unlink()
+    time.sleep(scaled(0.8))
+    assert len(program.seen("reload_failed")) == 1
+    assert program.query_udp("two.test").rcode == 0
+    file.write_text(text)
+    assert program.wait_event("reload", scaled(5), cause="files", count=2)
+
+
 # ---- what does not pass ----
 
 def test_a_bad_file_changes_nothing(dnseal, a):
