@@ -35,6 +35,9 @@ enum {
 
 enum config_log_queries { CONFIG_LOG_OFF, CONFIG_LOG_ANONYMOUS, CONFIG_LOG_FULL };
 
+/* What is done where the kernel lacks a layer of the sandbox. */
+enum config_sandbox { CONFIG_SANDBOX_AUTO, CONFIG_SANDBOX_STRICT, CONFIG_SANDBOX_OFF };
+
 struct config_listen {
     struct address address;
     bool udp, tcp;
@@ -170,6 +173,7 @@ struct config {
     } control;
     uint64_t workers; /* 0: auto */
     char *user;       /* "auto", a name, or "" */
+    enum config_sandbox sandbox;
 };
 
 /* What the command line and the surroundings give. */

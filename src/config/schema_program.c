@@ -211,6 +211,15 @@ static const struct config_option options[] = {
      .description =
          "Whom the serving process becomes when the program is started as root: a user's name, or `auto` for "
          "`dnseal` where there is such a user, else `nobody`. An empty text keeps root, with a warning."},
+    {.path = "sandbox",
+     FIELD(sandbox, WORD),
+     .default_text = "auto",
+     .words = {"auto", "strict", "off"},
+     .description = "What the serving process does where the kernel lacks a layer of its sandbox (no files: "
+                    "an empty root "
+                    "and Landlock; few system calls: seccomp): `auto` serves with the others and warns, "
+                    "`strict` refuses "
+                    "to start. `off` goes without all of them, with a warning."},
 };
 
 struct config_options config_program_options(void)

@@ -23,13 +23,13 @@
 
 #include "worker/worker.h"
 
-#include "engine/clear_text.h"
+#include "engine/announce.h"
 #include "engine/descriptors.h"
 #include "engine/log_writer.h"
+#include "engine/sandbox.h"
+#include "engine/trap.h"
 
 #define LOG_PATIENCE CLOCK_SECOND
-
-enum { REASON_SIZE = 256 };
 
 struct engine {
     const struct engine_setup *setup;
@@ -47,9 +47,10 @@ struct engine {
     unsigned worker_count;
     struct cache cache;
     unsigned most_connections;
+    struct sandbox sandbox;
     bool ending;
-    bool pulsing;             /* a pulse is not answered yet */
-    char reason[REASON_SIZE]; /* why it cannot start */
+    bool pulsing;                    /* a pulse is not answered yet */
+    char reason[ENGINE_REASON_SIZE]; /* why it cannot start */
 };
 
 static struct log *own_log(struct engine *engine)
@@ -65,8 +66,8 @@ static void end_event(struct engine *engine)
 
 static int send_letter(struct engine *engine, enum engine_letter letter, const char *text)
 {
-    uint8_t packet[1 + REASON_SIZE] = {(uint8_t)letter};
-    size_t size = strnlen(text, REASON_SIZE);
+    uint8_t packet[1 + ENGINE_REASON_SIZE] = {(uint8_t)letter};
+    size_t size = strnlen(text, ENGINE_REASON_SIZE);
     memcpy(packet + 1, text, size);
     return net_local_send(engine->setup->channel, span_of(packet, 1 + size), -1);
 }
@@ -212,6 +213,8 @@ static int open_log(struct engine *engine)
         .rings = setup->workers + 1,
         .descriptor = setup->log_descriptor,
         .metrics = setup->metrics,
+        .enter = sandbox_enter_log,
+        .sandbox = &engine->sandbox,
     };
     int error = log_writer_open(&log, &engine->log);
     return error == 0 ? 0 : fail(engine, error, "the log cannot be opened");
@@ -338,6 +341,8 @@ static int open_worker(struct engine *engine, unsigned number)
         .log = log_writer_ring(engine->log, number),
         .log_mailbox = log_writer_mailbox(engine->log),
         .done_mailbox = &engine->done,
+        .enter = sandbox_enter_worker,
+        .sandbox = &engine->sandbox,
     };
     int error = worker_open(&worker, &engine->workers[number]);
     if (error != 0) {
@@ -369,39 +374,22 @@ static int load_library(struct engine *engine)
     return error == 0 ? 0 : fail(engine, error, "the TLS library cannot be loaded");
 }
 
-static void log_listening(struct engine *engine)
+static int open_sandbox(struct engine *engine)
 {
-    for (size_t i = 0; i < engine->setup->socket_count && engine->setup->sockets[i].worker == 0; i++) {
-        struct address local;
-        const struct engine_socket *socket = &engine->setup->sockets[i];
-        if (net_local_address(socket->descriptor, &local) == 0 &&
-            log_begin(own_log(engine), LOG_INFO, "listening")) {
-            log_address(own_log(engine), "address", &local, true);
-            log_text(own_log(engine), "transport", socket->udp ? "udp" : "tcp");
-            end_event(engine);
-        }
-    }
+    const struct engine_setup *setup = engine->setup;
+    trap_open(setup->channel);
+    sandbox_open(&engine->sandbox, setup->config->sandbox, setup->root);
+    return 0;
 }
 
-static void log_clear_text(struct engine *engine)
+/* The threads are there, and wait for it. */
+static int shut_sandbox(struct engine *engine)
 {
-    for (unsigned group = 0; group < engine->setup->config->group_count; group++) {
-        if (clear_text_begin(own_log(engine), engine->setup->config, group)) {
-            end_event(engine);
-        }
-    }
-    if (clear_text_begin_bootstrap(own_log(engine), engine->setup->config)) {
-        end_event(engine);
-    }
-}
-
-static void log_ready(struct engine *engine)
-{
-    if (log_begin(own_log(engine), LOG_INFO, "ready")) {
-        log_number(own_log(engine), "workers", engine->setup->workers);
-        log_number(own_log(engine), "upstreams", (int64_t)engine->setup->upstream_count);
-        end_event(engine);
-    }
+    struct metrics *metrics = engine->setup->metrics;
+    sandbox_shut(&engine->sandbox, engine->worker_count + 1, CALLS_MAIN);
+    metrics_set(&metrics->worker[metrics->workers - 1].meter[METRICS_SANDBOX_DEGRADED],
+                sandbox_degraded(&engine->sandbox));
+    return sandbox_judge(&engine->sandbox, engine->reason, sizeof engine->reason);
 }
 
 static int start_threads(struct engine *engine)
@@ -411,23 +399,26 @@ static int start_threads(struct engine *engine)
         error = worker_start(engine->workers[i]);
     }
     if (error != 0) {
+        sandbox_refuse(&engine->sandbox);
         return fail(engine, error, "a thread cannot be started");
+    }
+    error = shut_sandbox(engine);
+    if (error != 0) {
+        return error;
     }
     error = send_letter(engine, ENGINE_READY, "");
     if (error != 0) {
         return fail(engine, error, "the supervisor cannot be told");
     }
-    log_listening(engine);
-    log_clear_text(engine);
-    log_ready(engine);
+    announce_start(engine->setup, &engine->sandbox, engine->log);
     return 0;
 }
 
 static int come_up(struct engine *engine)
 {
-    int (*const floors[])(struct engine *) = {open_loop,    open_log,     share_descriptors,
-                                              build_trust,  build_guards, copy_sockets,
-                                              open_workers, load_library, start_threads};
+    int (*const floors[])(struct engine *) = {open_loop,    open_log,     share_descriptors, build_trust,
+                                              build_guards, copy_sockets, open_workers,      load_library,
+                                              open_sandbox, start_threads};
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
         int error = floors[i](engine);
         if (error != 0) {
@@ -450,6 +441,7 @@ static void go_down(struct engine *engine)
     if (engine->log != NULL) {
         log_writer_close(engine->log, LOG_PATIENCE);
     }
+    sandbox_close(&engine->sandbox);
     free(engine->sockets);
     if (engine->connections != NULL) {
         guard_connections_close(engine->connections);

@@ -42,6 +42,7 @@ struct engine_setup {
     size_t authorities_size;
     int log_descriptor; /* closed when another takes its place: a file that was rotated away goes for good */
     int channel;        /* packets from and to the supervising process */
+    int root;           /* whether the process has left the file system: 0, or why it has not */
 };
 
 /* Packets on the channel: one letter, and text behind it where one is named. */
@@ -53,6 +54,7 @@ enum engine_letter {
     ENGINE_PULSE = 'P',  /* to the engine: is each worker's loop turning? From the engine: they all are, and
                           * what it was told before is done: after a drain nothing more is read */
     ENGINE_ADDRESSES = 'A', /* from the engine: those of an upstream that is known by name */
+    ENGINE_TRAPPED = 'T',   /* from the engine, its last word: a system call that the sandbox does not bear */
     ENGINE_LOG = 'L',       /* to the engine: write the log to the descriptor that comes along */
 };
 
@@ -64,6 +66,29 @@ size_t engine_addresses_write(size_t upstream, const struct address_list *addres
 
 /* The addresses have no port. ERROR_MALFORMED. */
 int engine_addresses_read(struct span letter, size_t *upstream, struct address_list *out);
+
+/* The letter ENGINE_TRAPPED, read by somebody who need not believe it. */
+struct engine_trap {
+    int number;
+    const char *name; /* "" where it is none of the list */
+};
+
+/* ERROR_MALFORMED. */
+int engine_trap_read(struct span letter, struct engine_trap *out);
+
+/* ---- the sandbox (sandbox.c) ---- */
+
+enum { ENGINE_REASON_SIZE = 256 };
+
+/* Whether an engine, or who dials in its place, is to have an empty root before it gives its rights up. */
+bool engine_wants_empty_root(const struct config *config);
+
+/* Puts this process, which has one thread and everything open, into a sandbox of the kind that engines have,
+ * in which it can dial servers; for good. `root` as in the setup. An error where it must not go on, with the
+ * reason. */
+int engine_confine_dial(const struct config *config, int root, char reason[ENGINE_REASON_SIZE]);
+
+/* ---- running ---- */
 
 /* Where limits.memory goes, in bytes for all workers together. */
 struct engine_budget {

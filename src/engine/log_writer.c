@@ -181,7 +181,9 @@ static void on_letter(struct event_mailbox *mailbox)
 static void *run(void *argument)
 {
     struct log_writer *writer = argument;
-    while (!atomic_load(&writer->ending)) {
+    const struct log_writer_setup *setup = &writer->setup;
+    bool goes_on = setup->enter == NULL || setup->enter(setup->sandbox);
+    while (goes_on && !atomic_load(&writer->ending)) {
         event_loop_turn(writer->loop, UINT64_MAX);
     }
     on_letter(&writer->mailbox);

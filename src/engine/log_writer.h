@@ -18,6 +18,8 @@ struct log_writer_setup {
     unsigned rings; /* one a worker, and one for the main thread */
     int descriptor; /* stays the caller's until another takes its place: then it is closed */
     struct metrics *metrics;
+    bool (*enter)(void *sandbox); /* first thing on the thread, which ends where it is false; or NULL */
+    void *sandbox;
 };
 
 /* Opens the rings, of so many bytes in all, one for itself among them. ERROR_MEMORY, ERROR_DESCRIPTORS. */

@@ -7,7 +7,7 @@
 
 #include "metrics/metrics.h"
 
-enum { METRICS_VERSION = 6 };
+enum { METRICS_VERSION = 7 };
 
 static size_t mapping_size(size_t pages)
 {

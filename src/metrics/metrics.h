@@ -34,6 +34,7 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 40, METRICS_LABEL_MAX 
     X(ENGINE_RESTARTS, COUNTER, "dnseal_engine_restarts_total", "Engines started in place of one that died") \
     X(CONFIG_RELOADS, COUNTER, "dnseal_config_reloads_total",                                                \
       "Configurations taken while running, by result")                                                       \
+    X(SANDBOX_DEGRADED, GAUGE, "dnseal_sandbox_degraded", "Layers of the sandbox that are missing")          \
     X(UPSTREAM_QUERIES, COUNTER, "dnseal_upstream_queries_total",                                            \
       "Queries sent upstream, by what came of them")                                                         \
     X(UPSTREAM_RECORDS, COUNTER, "dnseal_upstream_records_total",                                            \
@@ -97,7 +98,8 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 40, METRICS_LABEL_MAX 
     X(LOG_DROPPED, LOG_DROPPED, "")                                                           \
     X(ENGINE_RESTARTS, ENGINE_RESTARTS, "")                                                   \
     X(CONFIG_RELOADS_OK, CONFIG_RELOADS, "result=\"ok\"")                                     \
-    X(CONFIG_RELOADS_FAILED, CONFIG_RELOADS, "result=\"failed\"")
+    X(CONFIG_RELOADS_FAILED, CONFIG_RELOADS, "result=\"failed\"")                             \
+    X(SANDBOX_DEGRADED, SANDBOX_DEGRADED, "")
 
 /* Meters that each upstream has: id, family, labels besides upstream="…". */
 #define METRICS_UPSTREAM_METERS(X)                                          \

@@ -170,11 +170,13 @@ static void write_upstream(const struct page *page, const char *label)
     }
 }
 
+/* What an engine that ends lacks says nothing of the one that serves. */
 static uint64_t sum_all(const struct page *page, size_t meter)
 {
     uint64_t sum = 0;
     for (size_t i = 0; i < page->count; i++) {
-        sum += metrics_sum(page->all[i], (enum metrics_meter)meter);
+        bool is_past = meter == METRICS_SANDBOX_DEGRADED && page->all[i]->is_retired;
+        sum += is_past ? 0 : metrics_sum(page->all[i], (enum metrics_meter)meter);
     }
     return sum;
 }

@@ -58,7 +58,21 @@ static void tell_sum(size_t upstreams, size_t failed)
     }
 }
 
-static int dial_with(const struct plan *plan, struct tls_trust *trust)
+/* Everything is open but what comes in from outside. */
+static bool confine(const struct plan *plan, int root)
+{
+    char reason[ENGINE_REASON_SIZE];
+    bool is_loaded = tls_library_load() == 0;
+    bool is_confined = is_loaded && engine_confine_dial(plan->config, root, reason) == 0;
+    if (!is_loaded) {
+        complain("the TLS library cannot be loaded");
+    } else if (!is_confined) {
+        complain("%s", reason);
+    }
+    return is_confined;
+}
+
+static int dial_with(const struct plan *plan, struct tls_trust *trust, int root)
 {
     struct probe_sink sink = {.write = write_out};
     struct probe_setup setup = {
@@ -68,6 +82,9 @@ static int dial_with(const struct plan *plan, struct tls_trust *trust)
         .is_coloured = wants_colour(),
         .sink = &sink,
     };
+    if (!confine(plan, root)) {
+        return 1;
+    }
     size_t failed = 0;
     int error = probe_run(&setup, &failed);
     if (error != 0) {
@@ -82,6 +99,7 @@ static int dial_with(const struct plan *plan, struct tls_trust *trust)
 static int dial(struct plan *plan, const struct identity *identity, pid_t monitor)
 {
     privileges_close_other_descriptors(&plan->authorities, 1);
+    int root = root_leave(plan->config);
     privileges_drop(identity);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != monitor) {
@@ -93,7 +111,7 @@ static int dial(struct plan *plan, const struct identity *identity, pid_t monito
         complain("tls.ca: %s: %s", plan->config->tls.ca, error_text(error));
         return 1;
     }
-    int code = dial_with(plan, trust);
+    int code = dial_with(plan, trust, root);
     tls_trust_free(trust);
     return arguments_are_answered() ? code : 1;
 }

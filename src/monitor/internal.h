@@ -1,9 +1,9 @@
 /*
  * What the files of the monitor share.
  *
- * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c
- * (the monitor's own lines), boot.c (the configuration), sockets.c (every listening socket), place.c
- * (files that are kept), addresses.c (where servers are that are known by name),
+ * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), root.c
+ * (its empty root), journal.c (the monitor's own lines), boot.c (the configuration), sockets.c (every
+ * listening socket), place.c (files that are kept), addresses.c (where servers are that are known by name),
  * keeper.c and keeper_file.c (the cache's file), control.c and ask.c (the control
  * socket's two ends), supervise.c (the engine's life), monitor.c (what was asked for).
  */
@@ -86,8 +86,17 @@ int privileges_resolve(const char *user, struct config_report *report, struct id
  */
 void privileges_drop(const struct identity *identity);
 
+/* Keeps what is in this process's memory from disks and from other processes of the same user. */
+void privileges_forbid_dumps(void);
+
 /* Closes every descriptor of the process that is not in the list (which is sorted by this). */
 void privileges_close_other_descriptors(int *kept, size_t count);
+
+/* ---- root.c ---- */
+
+/* Gives the process an empty root, where the configuration does not switch that off; to be called before
+ * privileges_drop. 0, ERROR_PERMISSION where it has no right to it, or why there is none. */
+int root_leave(const struct config *config);
 
 /* ---- journal.c ---- */
 
@@ -106,6 +115,9 @@ void journal_close(struct journal *journal);
 /* Ends the open event and writes it. A descriptor that would block loses the line, or the end of it: the
  * monitor waits 10 ms at most. */
 void journal_end(struct journal *journal);
+
+/* The event for the letter ENGINE_TRAPPED, if it is one. */
+void journal_tell_trap(struct journal *journal, struct span letter);
 
 /* ---- plan.c ---- */
 

@@ -85,3 +85,17 @@ void journal_end(struct journal *journal)
         write_line(journal->descriptor, line, size);
     }
 }
+
+void journal_tell_trap(struct journal *journal, struct span letter)
+{
+    struct engine_trap trap;
+    if (engine_trap_read(letter, &trap) == 0 && log_begin(&journal->log, LOG_ERROR, "sandbox")) {
+        log_text(&journal->log, "call", trap.name);
+        log_number(&journal->log, "number", trap.number);
+        log_text(
+            &journal->log, "hint",
+            "the engine made a system call that it never needs, and was ended: somebody may have taken it "
+            "over, or this is a defect; report it (SECURITY.md)");
+        journal_end(journal);
+    }
+}

@@ -41,6 +41,7 @@ static int tell_valid(struct plan *plan, const struct arguments *arguments)
 static int serve(struct plan *plan, const struct sources *sources, struct service *service,
                  struct handover *handover)
 {
+    privileges_forbid_dumps();
     struct config_report report = complain_on_standard_error();
     struct boot boot = {.sources = *sources,
                         .plan = plan,

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -105,6 +106,20 @@ static void insist(bool done, const char *what)
     }
 }
 
+/* A service whose limit is 0 already may be forbidden to change it. */
+static bool forbid_core(void)
+{
+    struct rlimit limit = {0};
+    return setrlimit(RLIMIT_CORE, &limit) == 0 ||
+           (getrlimit(RLIMIT_CORE, &limit) == 0 && limit.rlim_cur == 0);
+}
+
+void privileges_forbid_dumps(void)
+{
+    insist(forbid_core(), "core dumps");
+    insist(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0, "dumpable");
+}
+
 /* A service that has none may be forbidden to change them. */
 static bool has_capabilities(void)
 {
@@ -126,6 +141,7 @@ void privileges_drop(const struct identity *identity)
         insist(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) == 0, "ambient capabilities");
     }
     insist(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+    privileges_forbid_dumps(); /* a change of ids has allowed what the system's settings allow */
 }
 
 static int compare_descriptors(const void *a, const void *b)

@@ -19,6 +19,9 @@
 
 #define KILL_PATIENCE (2 * CLOCK_SECOND)
 
+/* What an engine that is gone has said before is read to its end, or so far. */
+enum { LAST_WORDS_MOST = 64 };
+
 /* ---- its words ---- */
 
 static void close_channel(struct process *process)
@@ -73,6 +76,8 @@ static void on_letter(struct event_watch *watch, unsigned readiness)
         memcpy(process->reason, letter + 1, (size_t)size);
     } else if (letter[0] == ENGINE_ADDRESSES) {
         note_addresses(process, span_of(letter, (size_t)size));
+    } else if (letter[0] == ENGINE_TRAPPED) {
+        journal_tell_trap(&process->supervisor->boot->journal, span_of(letter, (size_t)size));
     }
 }
 
@@ -105,6 +110,7 @@ static int run_engine(const struct process *process, const struct process_setup 
     if (getppid() != monitor || keep_descriptors(setup, channel) != 0) {
         return 1;
     }
+    int root = root_leave(plan->config);
     privileges_drop(&plan->identity);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids has cleared it */
     struct engine_setup engine = {
@@ -123,6 +129,7 @@ static int run_engine(const struct process *process, const struct process_setup 
         .authorities_size = plan->authorities_size,
         .log_descriptor = setup->log_descriptor,
         .channel = channel,
+        .root = root,
     };
     return engine_run(&engine);
 }
@@ -294,8 +301,8 @@ static void forget_meters(struct boot *boot, const struct metrics *metrics)
 void process_bury(struct process *process)
 {
     struct boot *boot = process->supervisor->boot;
-    if (process->channel.loop != NULL) {
-        on_letter(&process->channel, EVENT_READ); /* its last words */
+    for (unsigned i = 0; i < LAST_WORDS_MOST && process->channel.loop != NULL; i++) {
+        on_letter(&process->channel, EVENT_READ);
     }
     close_channel(process);
     event_timer_clear(&process->kill);

@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/kdf.h>
+#include <openssl/ssl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -53,6 +54,11 @@ static void *take_more(void *memory, size_t size, const char *file, int line)
 int tls_library_open(void)
 {
     return CRYPTO_set_mem_functions(take, take_more, give) == 1 ? 0 : ERROR_SYSTEM;
+}
+
+void tls_library_configure(void)
+{
+    (void)OPENSSL_init_ssl(OPENSSL_INIT_LOAD_CONFIG, NULL);
 }
 
 /* One of a kind brings all of its kind. What the library does without, it may do without. */

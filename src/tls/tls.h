@@ -64,6 +64,10 @@ struct tls_failure {
 /* Once in a process, before anything else of this room. ERROR_SYSTEM when the library has memory already. */
 int tls_library_open(void);
 
+/* Reads the library's own configuration file, where there is one, if it was not read yet. It is otherwise
+ * read when it is needed first, for which there must be files. */
+void tls_library_configure(void);
+
 /* Loads what handshakes take and nobody has needed so far. ERROR_MEMORY when the library was refused memory
  * at any time since the open: it may lack a part of itself, and would not say so. */
 int tls_library_load(void);

@@ -124,6 +124,11 @@ static void count_lost_events(struct worker *worker)
     worker->dropped_before = dropped;
 }
 
+static bool enter_sandbox(const struct worker *worker)
+{
+    return worker->setup.enter == NULL || worker->setup.enter(worker->setup.sandbox);
+}
+
 static bool has_more_to_do(const struct worker *worker)
 {
     if (worker->stopping) {
@@ -135,6 +140,7 @@ static bool has_more_to_do(const struct worker *worker)
 static void *run(void *argument)
 {
     struct worker *worker = argument;
+    worker->stopping = !enter_sandbox(worker);
     while (has_more_to_do(worker)) {
         event_loop_turn(worker->loop, UINT64_MAX);
         notice_sleep(worker);

@@ -52,6 +52,8 @@ struct worker_setup {
     struct log *log;                    /* of this worker alone */
     struct event_mailbox *log_mailbox;  /* posted when events wait in it */
     struct event_mailbox *done_mailbox; /* posted when a drain is over, and when a pulse was answered */
+    bool (*enter)(void *sandbox);       /* first thing on the thread, which ends where it is false; or NULL */
+    void *sandbox;
 };
 
 /* What one of `workers` workers takes at most, in bytes, by what it is for. Buffers for streams come on top:

@@ -126,6 +126,7 @@ static struct engine_setup make_setup(struct run *run, int channel)
 _Noreturn static void be_engine(struct run *run, int channel)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     if (!run->page->talkative) {
         dup2(run->words, STDERR_FILENO);
     }

@@ -81,6 +81,7 @@ static void assert_same(const struct config *a, const struct config *b)
     assert_string_equal(a->control.socket, b->control.socket);
     assert_int_equal(a->workers, b->workers);
     assert_string_equal(a->user, b->user);
+    assert_int_equal(a->sandbox, b->sandbox);
 }
 
 static void check_round_trip(const char *file)
@@ -123,7 +124,9 @@ static void test_round_trip(void **state)
         "\"1=google\"]\ngroups: {a: {policy: ordered, hedge: false}}\nroutes: {.: a, \"x\\\\.y\": \"1\", z: "
         "default}\n"
         "listen: [{address: 127.0.0.1:53, upstreams: \"1\"}, 127.0.0.1:54]\n",
-        "workers: 7\nprivacy: {strip_client_subnet: false}\nuser: 'null'\n",
+        "workers: 7\nprivacy: {strip_client_subnet: false}\nuser: 'null'\n"
+        "sandbox: strict\n",
+        "sandbox: off\n",
     };
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         check_round_trip(files[i]);
@@ -209,7 +212,8 @@ static void test_printed_defaults(void **state)
                         "control:\n"
                         "  socket: \"/run/dnseal/control.socket\"\n"
                         "workers: auto\n"
-                        "user: \"auto\"\n");
+                        "user: \"auto\"\n"
+                        "sandbox: auto\n");
     free(text);
     config_free(config);
 }

@@ -101,6 +101,7 @@ static void make_setting(struct setting *setting, const char *authorities)
     config->upstream.in_flight = 10;
     config->tls.ca = "authorities.pem";
     config->log.level = LOG_INFO;
+    config->sandbox = CONFIG_SANDBOX_OFF; /* it would be for good, in the process of all tests */
     assert_int_equal(net_local_pair(setting->channel), 0);
     assert_int_equal(pipe(setting->log), 0);
     assert_int_equal(metrics_open(1, &setting->metrics, &setting->metrics_descriptor), 0);

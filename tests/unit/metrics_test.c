@@ -439,8 +439,11 @@ static void engines_are_added_up_by_label(void **state)
     metrics_set(&all[1]->worker[0].upstream[0].meter[METRICS_UPSTREAM_ANSWER], 4);
     metrics_set(&all[0]->worker[0].upstream[1].meter[METRICS_UPSTREAM_UP], 1);
     metrics_set(&all[1]->worker[0].upstream[0].meter[METRICS_UPSTREAM_UP], 1);
+    metrics_set(&all[0]->worker[0].meter[METRICS_SANDBOX_DEGRADED], 2);
+    metrics_set(&all[1]->worker[0].meter[METRICS_SANDBOX_DEGRADED], 1);
     metrics_retire(all[0]);
     expose_all((const struct metrics *const *)all, 2);
+    assert_true(value_of("dnseal_sandbox_degraded", "") == 1);
     assert_true(value_of("dnseal_upstream_queries_total", "{upstream=\"y\",outcome=\"answer\"}") == 7);
     assert_true(value_of("dnseal_upstream_up", "{upstream=\"y\"}") == 1);
     unsigned seen = 0;
