@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,13 +38,21 @@ static bool is_empty(void)
     return !has_entry;
 }
 
+_Noreturn static void wait_for_the_end(pid_t parent)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (getppid() == parent) {
+        pause();
+    }
+    _exit(0);
+}
+
 static int enter_grave(void)
 {
+    pid_t parent = getpid();
     pid_t child = fork();
     if (child == 0) {
-        for (;;) {
-            pause();
-        }
+        wait_for_the_end(parent);
     }
     if (child < 0) {
         return error_from_errno(errno);
@@ -58,6 +67,9 @@ int root_leave(const struct config *config)
 {
     if (!engine_wants_empty_root(config)) {
         return 0;
+    }
+    if (chroot("/") != 0) {
+        return error_from_errno(errno); /* most have no right to it, and need not try */
     }
     tls_library_configure(); /* from a file */
     return enter_grave();

@@ -165,10 +165,10 @@ def dnseal(write_config):
     is stopped at its end, and must stop cleanly."""
     started = []
 
-    def make(*servers, env=None, files=None, ready=True, arguments=(), at=None, binary=None, **changes):
+    def make(*servers, env=None, files=None, ready=True, arguments=(), at=None, binary=None, prefix=(), **changes):
         file, home, number = write_config(*servers, at=at, **changes)
         program = Program(file, home, number, env=env, files=files, arguments=arguments)
-        program.binary = binary or program.binary
+        program.binary, program.prefix = binary or program.binary, list(prefix)
         started.append(program)
         return program.start(ready)
     yield make

@@ -151,6 +151,7 @@ class Program:
     def __init__(self, file, address, port, env=None, files=None, arguments=()):
         self.file, self.address, self.port, self.binary = str(file), address, port, BINARY
         self.env, self.files, self.arguments = env, files, list(arguments)
+        self.prefix = []  # a program that becomes dnseal
         self.process = None
         self.output, self.strangers, self.events = [], [], []
         self.changed, self.pause_reading = threading.Condition(), threading.Event()
@@ -164,7 +165,8 @@ class Program:
     def start(self, ready=True):
         with self.changed:
             self.events.clear()
-        self.process = subprocess.Popen([self.binary, "-c", self.file, *self.arguments], env=clean_environment(self.env),
+        self.process = subprocess.Popen([*self.prefix, self.binary, "-c", self.file, *self.arguments],
+                                        env=clean_environment(self.env),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                         preexec_fn=self.limit)
         self.reader = threading.Thread(target=self.read_log, args=(self.process.stderr,), daemon=True)

@@ -426,6 +426,7 @@ def test_the_dialler_has_no_rights(write_config, a, tmp_path):
     for status in seen:
         assert re.search(r"^Uid:\t0\t", status, re.MULTILINE) is None
         assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE) and "NoNewPrivs:\t1" in status
+        assert "Seccomp:\t2" in status
 
 
 def on_terminal(file, **environment):
