@@ -16,7 +16,7 @@
 #include "engine/calls.h"
 
 /* libseccomp: a search tree instead of one comparison behind the other. */
-enum { AS_A_TREE = 2, LONGEST = 1024, ENGINE = CALLS_WORKER | CALLS_LOG | CALLS_MAIN };
+enum { AS_A_TREE = 2, API_LEVEL = 3, LONGEST = 1024, ENGINE = CALLS_WORKER | CALLS_LOG | CALLS_MAIN };
 
 static void must(bool done, const char *what)
 {
@@ -130,6 +130,7 @@ int main(void)
         {"filter_main", CALLS_MAIN}, {"filter_dial", CALLS_DIAL},
     };
     size_t longest = 0;
+    must(seccomp_api_set(API_LEVEL) == 0, "libseccomp is too old"); /* whatever the kernel here can do */
     puts("/* Written by tools/make_filters.c from the lists of calls.h. */\n");
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
         size_t count = print_filter(filters[i].name, filters[i].threads, i == 0);

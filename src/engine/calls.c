@@ -34,6 +34,10 @@ enum {
     {                       \
         (number), (bits), 0 \
     }
+#define ANONYMOUS(number)                                   \
+    {                                                       \
+        (number), MAP_ANONYMOUS | MAP_SHARED, MAP_ANONYMOUS \
+    }
 #define OWN_PROCESS(number)                     \
     {                                           \
         (number), UINT32_MAX, CALLS_OWN_PROCESS \
@@ -124,8 +128,8 @@ static const struct calls_rule allowed[] = {
     CALL_WHEN("getsockopt", ASKING, "TCP_INFO", "whether a path is dead", OPTION(IPPROTO_TCP, TCP_INFO)),
     CALL("getsockname", CALLS_MAIN, "the line `listening`"),
 
-    CALL_WHEN("mmap", EVERYBODY, "anonymous, not to be executed", "memory of the heap", LACKS(2, PROT_EXEC),
-              HAS(3, MAP_PRIVATE | MAP_ANONYMOUS)),
+    CALL_WHEN("mmap", EVERYBODY, "anonymous, of this process, not to be executed", "memory of the heap",
+              LACKS(2, PROT_EXEC), ANONYMOUS(3)),
     CALL_WHEN("mprotect", EVERYBODY, "not to be executed", "the heap grows", LACKS(2, PROT_EXEC)),
     CALL("mremap", EVERYBODY, "the heap grows"),
     CALL("munmap", EVERYBODY, "memory given back"),
@@ -142,6 +146,15 @@ static const struct calls_rule allowed[] = {
     CALL("restart_syscall", EVERYBODY, "a wait goes on after SIGSTOP and SIGCONT"),
     CALL("exit", EVERYBODY, "a thread ends"),
     CALL("exit_group", EVERYBODY, "the process ends"),
+
+    /* Machines of 32 bits have other names for some of these. */
+    CALL_WHEN("mmap2", EVERYBODY, "anonymous, of this process, not to be executed", "as mmap",
+              LACKS(2, PROT_EXEC), ANONYMOUS(3)),
+    CALL("recv", ASKING, "as recvfrom"),
+    CALL("recvmmsg_time64", CALLS_WORKER, "as recvmmsg"),
+    CALL("futex_time64", EVERYBODY, "as futex"),
+    CALL("clock_gettime64", EVERYBODY, "as clock_gettime"),
+    CALL("clock_nanosleep_time64", CALLS_MAIN, "as clock_nanosleep"),
 };
 
 /* No part of this program, of the C library or of OpenSSL makes one of these while it serves. */
@@ -154,6 +167,7 @@ static const struct calls_rule trapped[] = {
     TRAP("clone3", "another process or thread"),
     TRAP_WHEN("mmap", "to be executed", "code of its own", HAS(2, PROT_EXEC)),
     TRAP_WHEN("mprotect", "to be executed", "code of its own", HAS(2, PROT_EXEC)),
+    TRAP_WHEN("mmap2", "to be executed", "code of its own", HAS(2, PROT_EXEC)),
     TRAP("pkey_mprotect", "code of its own"),
 
     TRAP_WHEN("open", "for writing", "a file", {1, O_ACCMODE, O_WRONLY}),

@@ -3,8 +3,8 @@
  * that is not known when it is built is the number of the process. Called by sandbox.c, and by trap.c for
  * names.
  *
- * A filter costs nothing for calls that it allows without conditions: the kernel (5.11 and newer) finds that
- * out once.
+ * For calls that a filter allows without conditions it is not run: the kernel (5.11 and newer) finds that out
+ * once.
  */
 #include "engine/filter.h"
 

@@ -341,7 +341,8 @@ static unsigned count_names(enum calls_thread thread)
     unsigned count = 0;
     for (size_t i = 0; i < list.count; i++) {
         bool is_new = i == 0 || strcmp(list.rules[i].name, list.rules[i - 1].name) != 0;
-        count += is_new && (list.rules[i].threads & thread) != 0;
+        bool is_here = seccomp_syscall_resolve_name(list.rules[i].name) >= 0;
+        count += is_new && is_here && (list.rules[i].threads & thread) != 0;
     }
     return count;
 }
