@@ -160,7 +160,7 @@ def test_faulty_answers_under_each_policy(dnseal, a, b, policy):
         time.sleep(2)
         flow.finish(scaled(5))
     flow.assert_served(scaled(2))
-    assert len(a.heard) > 5
+    assert len(a.heard) > (1 if policy == "fastest" else 5)  # who finds the other one faster asks this one rarely
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -175,7 +175,7 @@ def test_no_handshake_under_each_policy(dnseal, server, b, policy):
         time.sleep(6)
         flow.finish(scaled(5))
     flow.assert_served(scaled(3.5))
-    flow.assert_calm(begun + scaled(3.5), slow=3)
+    flow.assert_calm(begun + 3.5, limit=scaled(0.3), slow=3)
     assert 1 <= dead.accepts <= 12
 
 
