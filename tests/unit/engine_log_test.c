@@ -22,7 +22,14 @@ struct world {
     struct log_writer *writer;
 };
 
-static void open_writer(struct world *world, unsigned rings, enum log_format format)
+static bool refuse(void *unused)
+{
+    (void)unused;
+    return false;
+}
+
+static void open_writer_that_enters(struct world *world, unsigned rings, enum log_format format,
+                                    bool (*enter)(void *))
 {
     assert_int_equal(pipe(world->pipe), 0);
     assert_int_equal(metrics_open(2, &world->metrics, &world->metrics_descriptor), 0);
@@ -30,8 +37,14 @@ static void open_writer(struct world *world, unsigned rings, enum log_format for
                                      .format = format,
                                      .rings = rings,
                                      .descriptor = world->pipe[1],
-                                     .metrics = world->metrics};
+                                     .metrics = world->metrics,
+                                     .enter = enter};
     assert_int_equal(log_writer_open(&setup, &world->writer), 0);
+}
+
+static void open_writer(struct world *world, unsigned rings, enum log_format format)
+{
+    open_writer_that_enters(world, rings, format, NULL);
 }
 
 static void close_world(struct world *world)
@@ -93,6 +106,22 @@ struct producer {
     struct log_writer *writer;
     unsigned ring, count;
 };
+
+/* A start that is refused has its words as well. */
+void a_writer_that_may_not_go_on_writes_what_waits(void **state)
+{
+    (void)state;
+    struct world world;
+    open_writer_that_enters(&world, 1, LOG_FORMAT_TEXT, refuse);
+    write_event(world.writer, 0, "line", 1);
+    assert_int_equal(log_writer_start(world.writer), 0);
+    assert_true(read_pipe(world.pipe[0], 0, 100) > 0);
+    assert_int_equal(count_of("event=line"), 1);
+    write_event(world.writer, 0, "line", 2);
+    assert_int_equal(read_pipe(world.pipe[0], 0, 100), 0); /* its thread is gone */
+    log_writer_close(world.writer, CLOCK_SECOND);
+    close_world(&world);
+}
 
 static void *produce(void *argument)
 {

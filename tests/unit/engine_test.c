@@ -366,6 +366,7 @@ int main(void)
         cmocka_unit_test(letters_that_make_no_sense_are_refused),
         cmocka_unit_test(lines_of_all_rings_come_out),
         cmocka_unit_test(a_writer_without_a_thread_writes_at_its_close),
+        cmocka_unit_test(a_writer_that_may_not_go_on_writes_what_waits),
         cmocka_unit_test(a_reader_that_stopped_stops_nobody_else),
         cmocka_unit_test(lines_for_nobody_are_counted),
         cmocka_unit_test(a_line_that_was_cut_short_is_ended_first),

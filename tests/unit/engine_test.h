@@ -26,6 +26,7 @@ size_t read_pipe(int descriptor, size_t at, int patience);
 
 void lines_of_all_rings_come_out(void **state);
 void a_writer_without_a_thread_writes_at_its_close(void **state);
+void a_writer_that_may_not_go_on_writes_what_waits(void **state);
 void a_reader_that_stopped_stops_nobody_else(void **state);
 void lines_for_nobody_are_counted(void **state);
 void a_line_that_was_cut_short_is_ended_first(void **state);

@@ -323,6 +323,30 @@ static void a_worker_serves_drains_and_closes_twice(void **state)
     assert_in_range(open_descriptors(), before - 1, before + 1); /* the server's end may still close */
 }
 
+static bool refuse(void *called)
+{
+    *(bool *)called = true;
+    return false;
+}
+
+/* Not even what waits already, since nothing would keep it from doing what that says. Shows: S06 */
+static void a_worker_that_may_not_go_on_reads_nothing(void **state)
+{
+    (void)state;
+    struct worker *worker;
+    bool called = false;
+    int client = send_query();
+    world.setup.enter = refuse;
+    world.setup.sandbox = &called;
+    assert_int_equal(worker_open(&world.setup, &worker), 0);
+    assert_int_equal(worker_start(worker), 0);
+    wait_for_done();
+    assert_true(called && worker_is_done(worker));
+    worker_close(worker);
+    assert_false(receive_answer(client, 100));
+    assert_int_equal(metrics_sum(world.metrics, METRICS_QUERIES_UDP), 0);
+}
+
 /* A worker that does not turn owes its answer; one that has ended owes nothing. Shows: P06 */
 static void a_worker_that_turns_answers_its_pulse(void **state)
 {
@@ -452,13 +476,10 @@ static void a_worker_takes_the_memory_it_says(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_worker_serves_drains_and_closes_twice),
-        TEST(a_worker_that_turns_answers_its_pulse),
-        TEST(a_stop_does_not_wait),
-        TEST(a_worker_that_never_started_closes),
-        TEST(a_worker_that_cannot_open_leaves_nothing),
-        TEST(bad_sockets_and_identities_are_told),
-        TEST(a_worker_takes_the_memory_it_says),
+        TEST(a_worker_serves_drains_and_closes_twice), TEST(a_worker_that_may_not_go_on_reads_nothing),
+        TEST(a_worker_that_turns_answers_its_pulse),   TEST(a_stop_does_not_wait),
+        TEST(a_worker_that_never_started_closes),      TEST(a_worker_that_cannot_open_leaves_nothing),
+        TEST(bad_sockets_and_identities_are_told),     TEST(a_worker_takes_the_memory_it_says),
     };
     return cmocka_run_group_tests_name("worker", tests, raise_server, raze_server);
 }
