@@ -60,6 +60,24 @@ void sandbox_close(struct sandbox *sandbox)
     pthread_mutex_destroy(&sandbox->lock);
 }
 
+/* ---- what is missing ---- */
+
+/* That somebody with no such right cannot leave his root is no lack: Landlock takes the files as well. */
+static bool lacks(const struct sandbox *sandbox, enum sandbox_layer layer)
+{
+    bool is_theirs = layer != SANDBOX_ROOT || sandbox->missing[layer] != ERROR_PERMISSION;
+    return sandbox->missing[layer] != 0 && is_theirs;
+}
+
+unsigned sandbox_degraded(const struct sandbox *sandbox)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < SANDBOX_LAYER_COUNT; i++) {
+        count += lacks(sandbox, i);
+    }
+    return count;
+}
+
 /* ---- the threads ---- */
 
 static void note(struct sandbox *sandbox, int error)
@@ -122,7 +140,7 @@ void sandbox_shut(struct sandbox *sandbox, unsigned others, enum calls_thread se
         sandbox->missing[SANDBOX_SECCOMP] = filter_take_common();
         sandbox->is_shut = sandbox->missing[SANDBOX_SECCOMP] == 0;
     }
-    decide(sandbox, !sandbox->is_shut && sandbox->mode == CONFIG_SANDBOX_STRICT);
+    decide(sandbox, sandbox->mode == CONFIG_SANDBOX_STRICT && sandbox_degraded(sandbox) > 0);
     wait_until(sandbox, &sandbox->entered, others);
     if (sandbox->is_shut) {
         note(sandbox, filter_take_own(self));
@@ -134,27 +152,11 @@ void sandbox_refuse(struct sandbox *sandbox)
     decide(sandbox, true);
 }
 
-/* ---- what became of it ---- */
-
-/* That somebody with no such right cannot leave his root is no lack: Landlock takes the files as well. */
-static bool lacks(const struct sandbox *sandbox, enum sandbox_layer layer)
-{
-    bool is_theirs = layer != SANDBOX_ROOT || sandbox->missing[layer] != ERROR_PERMISSION;
-    return sandbox->missing[layer] != 0 && is_theirs;
-}
+/* ---- telling ---- */
 
 static const char *reason_of(const struct sandbox *sandbox, enum sandbox_layer layer)
 {
     return sandbox->mode == CONFIG_SANDBOX_OFF ? "switched off" : error_text(sandbox->missing[layer]);
-}
-
-unsigned sandbox_degraded(const struct sandbox *sandbox)
-{
-    unsigned count = 0;
-    for (unsigned i = 0; i < SANDBOX_LAYER_COUNT; i++) {
-        count += lacks(sandbox, i);
-    }
-    return count;
 }
 
 int sandbox_judge(const struct sandbox *sandbox, char *out, size_t size)

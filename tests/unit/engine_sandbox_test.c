@@ -473,6 +473,38 @@ static void a_missing_layer_is_told(void **state)
     assert_non_null(strstr(reason, "set sandbox to auto")); /* none is cut */
 }
 
+static void *enter_lacking(void *unused)
+{
+    leave(sandbox_enter_worker(&sandbox) ? NO_SANDBOX : 0);
+    return unused;
+}
+
+_Noreturn static void start_without_root(void)
+{
+    pthread_t thread;
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    sandbox_open(&sandbox, CONFIG_SANDBOX_STRICT, ERROR_NOT_FOUND);
+    if (pthread_create(&thread, NULL, enter_lacking, NULL) == 0) {
+        sandbox_shut(&sandbox, 1, CALLS_MAIN);
+        pthread_join(thread, NULL);
+    }
+    leave(KILLED);
+}
+
+/* Not for the moment that it takes to refuse the start. Shows: S06 */
+static void where_a_layer_is_insisted_on_no_thread_goes_on_without(void **state)
+{
+    (void)state;
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        start_without_root();
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static struct sandbox refusing;
 
 static void *enter_refused(void *went_on)
@@ -507,6 +539,7 @@ int main(void)
         cmocka_unit_test(no_file_is_left),
         cmocka_unit_test(tools_read_and_write_nothing),
         cmocka_unit_test(a_missing_layer_is_told),
+        cmocka_unit_test(where_a_layer_is_insisted_on_no_thread_goes_on_without),
         cmocka_unit_test(refused_threads_do_not_go_on),
     };
     return cmocka_run_group_tests_name("engine_sandbox", tests, NULL, NULL);
