@@ -117,6 +117,9 @@ const char *tls_session_group(const struct tls_session *session)
     int group = (int)SSL_get_negotiated_group(session->library);
     const char *nist = EC_curve_nid2nist(group);
     const char *name = nist != NULL ? nist : OBJ_nid2sn(group);
+    if (name == NULL) { /* one that is no curve alone, such as X25519MLKEM768 */
+        name = SSL_group_to_name(session->library, group);
+    }
     return group == NID_undef || name == NULL ? "" : name;
 }
 

@@ -18,7 +18,7 @@ bool tls_socket_is_idle(const struct tls_session *session)
 
 static int read_socket(BIO *socket, char *out, int size)
 {
-    struct tls_session *session = BIO_get_data(socket);
+    struct tls_session *session = BIO_get_app_data(socket);
     if (tls_socket_is_idle(session)) {
         BIO_set_retry_read(socket);
         return -1;
@@ -49,10 +49,11 @@ bool tls_socket_build(struct tls_client *client)
 bool tls_socket_open(struct tls_session *session, int descriptor)
 {
     BIO *socket = BIO_new(session->client->socket);
-    if (socket == NULL) {
+    /* Its data is the library's own from version 3.2 on. */
+    if (socket == NULL || BIO_set_app_data(socket, session) != 1) {
+        BIO_free(socket);
         return false;
     }
-    BIO_set_data(socket, session);
     BIO_set_fd(socket, descriptor, BIO_NOCLOSE);
     SSL_set_bio(session->library, socket, socket);
     return true;

@@ -18,7 +18,7 @@ enum {
     TLS_PIN_SIZE = 32,
     TLS_PIN_TEXT_SIZE = 7 + 44 + 1,
     TLS_RECORD_MAX = 16384,
-    TLS_SESSION_MEMORY = 80 * 1024, /* the most heap that a connection holds, its handshake included */
+    TLS_SESSION_MEMORY = 88 * 1024, /* the most heap that a connection holds, its handshake included */
     TLS_CLIENT_MEMORY = 64 * 1024   /* and a context with the sessions that it keeps */
 };
 
