@@ -215,6 +215,27 @@ def check_credential(booted, authority):
     told("an authority comes as a credential")
 
 
+def check_clients(booted):
+    """The configurations that are shipped for a machine's own programs."""
+    deploy = SYSTEM_TESTS.parents[1] / "deploy"
+    folder = booted.system.root / "etc/systemd/resolved.conf.d"
+    folder.mkdir()
+    shutil.copy(deploy / "systemd-resolved" / "dnseal.conf", folder)
+    booted.run("systemctl", "restart", "systemd-resolved")
+    assert answer("by-resolved.x.test", "127.0.0.53") == 0
+    shutil.rmtree(folder)
+    booted.run("systemctl", "stop", "systemd-resolved")
+    link = booted.system.root / "etc/resolv.conf"
+    before = os.readlink(link) if link.is_symlink() else None
+    link.unlink()
+    shutil.copy(deploy / "resolv.conf" / "resolv.conf", link)
+    assert booted.run("getent", "ahostsv4", "a-192-0-2-7.x.test").split()[0] == "192.0.2.7"
+    if before is not None:
+        link.unlink()
+        link.symlink_to(before)
+    told("systemd-resolved and the C library ask it")
+
+
 def check_upgrade(booted, package):
     """While it serves. What the administrator wrote stays."""
     before = (booted.system.root / FILE).read_text()
@@ -263,6 +284,7 @@ def live(booted, package, server, authority):
     check_watchdog(booted)
     check_activation(booted)
     check_credential(booted, authority)
+    check_clients(booted)
     check_upgrade(booted, package)
     check_end(booted)
 

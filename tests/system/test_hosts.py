@@ -1,0 +1,160 @@
+"""Programs in front of dnseal, with the configurations of deploy/: dnsmasq and unbound, run for real. systemd-resolved and
+resolv.conf are run by ./dev package --test."""
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+import scripts
+import wire
+from clients import Tcp, udp_exchange
+from program import ROOT, scaled
+
+DEPLOY = ROOT / "deploy"
+
+
+class Front:
+    """A program that takes questions at an address of its own and asks dnseal."""
+
+    def __init__(self, command, address, port, log):
+        self.address, self.port, self.log = address, port, log
+        with open(log, "w") as file:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+    def ask(self, name, kind="A", timeout=6):
+        raw = udp_exchange(self.address, self.port, wire.query(name, kind), scaled(timeout))
+        return None if raw is None else wire.parse(raw)
+
+    def ask_tcp(self, name, kind="A"):
+        with Tcp(self.address, self.port) as link:
+            return link.ask(wire.query(name, kind), scaled(6))
+
+    def wait(self):
+        end = time.monotonic() + scaled(10)
+        while time.monotonic() < end and self.process.poll() is None:
+            answer = self.ask("ready.example.net", timeout=1)
+            if answer is not None and answer.rcode == 0:
+                return self
+            time.sleep(0.05)
+        raise AssertionError("it does not answer: " + pathlib.Path(self.log).read_text())
+
+
+@pytest.fixture
+def front():
+    running = []
+
+    def start(*arguments):
+        running.append(Front(*arguments))
+        return running[-1].wait()
+    yield start
+    for one in running:
+        one.stop()
+
+
+@pytest.fixture
+def dnsmasq(front, address, port, tmp_path):
+    def start(program, *further):
+        text = (DEPLOY / "dnsmasq" / "dnseal.conf").read_text()
+        line = "server=127.0.0.1#5300"
+        assert text.count(line) == 1
+        file = tmp_path / "dnsmasq.conf"
+        file.write_text(text.replace(line, "server=%s#%d" % (program.address, program.port)))
+        home = address()
+        number = port(home)
+        return front(["dnsmasq", "--keep-in-foreground", "--conf-file=%s" % file, "--port=%d" % number,
+                      "--listen-address=" + home, "--bind-interfaces", "--no-hosts", "--user=", "--group=",
+                      "--pid-file=", "--log-facility=-", *further], home, number, tmp_path / "dnsmasq.log")
+    return start
+
+
+@pytest.fixture
+def unbound(front, address, port, tmp_path):
+    def start(program):
+        text = (DEPLOY / "unbound" / "dnseal.conf").read_text()
+        line = "forward-addr: 127.0.0.1@5300"
+        assert text.count(line) == 1
+        home = address()
+        number = port(home)
+        file = tmp_path / "unbound.conf"
+        file.write_text(text.replace(line, "forward-addr: %s@%d" % (program.address, program.port)) +
+                        'server:\n  interface: %s\n  port: %d\n  access-control: 127.0.0.0/8 allow\n  username: ""\n'
+                        '  chroot: ""\n  directory: "%s"\n  pidfile: ""\n  use-syslog: no\n  num-threads: 1\n'
+                        '  module-config: "iterator"\n' % (home, number, tmp_path))
+        return front(["unbound", "-d", "-c", str(file)], home, number, tmp_path / "unbound.log")
+    return start
+
+
+def check_front(front, server):
+    """Addresses, denials, what does not fit a datagram, over UDP and TCP; and all of it went over TLS."""
+    answer = front.ask("a-192-0-2-7.example.net")
+    assert answer.rcode == 0 and answer.answer[-1].rdata == bytes([192, 0, 2, 7])
+    assert front.ask_tcp("a-192-0-2-8.example.net").answer[-1].rdata == bytes([192, 0, 2, 8])
+    assert front.ask("nxdomain.example.net").rcode == 3
+    assert front.ask("nodata.example.net", "AAAA").rcode == 0
+    large = front.ask("size-3000.example.net", "TXT")
+    assert large.has(wire.TC)
+    assert len(front.ask_tcp("size-3000.example.net", "TXT").raw) > 2900
+    for number in range(50):
+        assert front.ask("n%d.example.net" % number).rcode == 0
+    assert "n49.example.net." in {name.rstrip(".") + "." for name in server.names()}
+
+
+def test_dnsmasq_in_front(dnseal, dnsmasq, a):
+    """Shows: I13, I11"""
+    program = dnseal(a)
+    check_front(dnsmasq(program), a)
+
+
+def test_unbound_in_front(dnseal, unbound, a):
+    """Shows: I11"""
+    program = dnseal(a)
+    check_front(unbound(program), a)
+
+
+def test_a_failure_passes_and_ends(dnseal, dnsmasq, a):
+    """dnsmasq asks a second time before it believes a failure, and needs no help afterwards.
+    Shows: I13"""
+    program = dnseal(a)
+    front = dnsmasq(program)
+    a.script = scripts.silent
+    assert front.ask("nobody.example.net", timeout=15).rcode == 2
+    a.script = scripts.answer
+    assert front.ask("again.example.net", timeout=8).rcode == 0
+
+
+def switches(program):
+    """Of each thread of the engine, how often it has woken up."""
+    engine, = program.engines()
+    found = {}
+    for task in pathlib.Path("/proc/%d/task" % engine).iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt"):
+                found[task.name] = int(line.split()[1])
+    return found
+
+
+def busy_workers(program, front):
+    """How many threads wake up for questions: the main one and that of the log do not."""
+    before = switches(program)
+    for number in range(100):
+        assert front.ask("p%d.example.net" % number).rcode == 0
+    after = switches(program)
+    return sum(1 for task in after if after[task] - before.get(task, 0) >= 20)
+
+
+def test_one_source_port_meets_one_worker(dnseal, dnsmasq, a):
+    """Answers come from the cache, so that nothing but the clients' sockets wakes a worker. It is what docs/operations.md
+    warns of.
+    Shows: I13"""
+    program = dnseal(a, workers=2, cache={"size": "16MiB"})
+    first = dnsmasq(program)
+    for number in range(100):
+        first.ask("p%d.example.net" % number)
+    assert busy_workers(program, first) == 2
+    fixed = dnsmasq(program, "--query-port=%d" % (40000 + first.port % 1000))
+    assert busy_workers(program, fixed) == 1
