@@ -19,6 +19,9 @@ RELEASES = ("bookworm", "trixie")
 HERE = pathlib.Path(__file__).resolve().parent
 # Besides what the package names: systemd runs it, systemd-resolved and the C library ask it.
 AROUND = ("systemd", "systemd-resolved")
+# A network that leads nowhere, but is up: systemd-resolved asks nobody where there is none.
+NETWORK = """ip link set lo up && ip link add near type veth peer name far && ip link set far up &&
+ip address add 192.0.2.1/24 dev near && ip link set near up && exec "$@" """
 QUICK = "meson test --print-errorlogs --quiet --timeout-multiplier 4 --no-suite faults --no-suite bench"
 
 
@@ -65,7 +68,7 @@ def live(release, package, log):
     started = time.monotonic()
     with System.make(release, "minbase", [*AROUND, *dependencies(package)], log) as system:
         tell(release, "a system to install in", started)
-        print(run(["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", sys.executable,
+        print(run(["unshare", "--net", "sh", "-c", NETWORK, "sh", sys.executable,
                    str(HERE / "life.py"), str(system.root), str(package), str(log)], log=log), end="")
     tell(release, "installed, run, upgraded, removed and purged", started)
 
