@@ -119,7 +119,7 @@ int net_served(int descriptor, struct net_served *out)
 {
     int family = option_of(descriptor, SOL_SOCKET, SO_DOMAIN);
     int protocol = option_of(descriptor, SOL_SOCKET, SO_PROTOCOL);
-    struct address local;
+    struct address local = {0};
     if ((family != AF_INET && family != AF_INET6) || !is_served(descriptor, protocol) ||
         net_local_address(descriptor, &local) != 0) {
         return ERROR_UNSUPPORTED;
