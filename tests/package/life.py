@@ -292,12 +292,12 @@ def live(booted, package, server, authority):
 def main():
     root, package, log = sys.argv[1:]
     system = System(root, log)
-    before = system.files(RESTLESS)
     with tempfile.TemporaryDirectory() as home:
         certificates = Certificates(pathlib.Path(home))
         identity = certificates.good("a.test")
         server = Server("127.0.0.1", identity.certificate, identity.key, name="a.test").start()
         with Booted(system, log) as booted:
+            before = system.files(RESTLESS)
             try:
                 live(booted, package, server, certificates.ca)
             except BaseException:
