@@ -236,18 +236,47 @@ def check_clients(booted):
     told("systemd-resolved and the C library ask it")
 
 
+def install_beside_load(booted, package):
+    """While questions come; none may be lost."""
+    shutil.copy(package, booted.system.root / "root/new.deb")
+    with Flow("127.0.0.1", 53, 100, name="up%d.test") as flow:
+        time.sleep(0.5)
+        booted.run("dpkg", "-i", "/root/new.deb")
+        time.sleep(0.5)
+        flow.finish(6)
+    (booted.system.root / "root/new.deb").unlink()
+    assert flow.rcodes() == {0: len(flow.sent)}, "%s of %d" % (flow.rcodes(), len(flow.sent))
+
+
 def check_upgrade(booted, package):
-    """While it serves. What the administrator wrote stays."""
+    """The new program takes the place of the old one; what the administrator wrote stays."""
     before = (booted.system.root / FILE).read_text()
+    engine, _ = engine_of(booted)
+    main = booted.property_of("dnseal", "MainPID")
+    install_beside_load(booted, package)
+    assert installed_version(booted) != OLD_VERSION
+    assert booted.property_of("dnseal", "MainPID") == main and engine_of(booted)[0] != engine
+    assert (booted.system.root / FILE).read_text() == before
+    assert booted.run("systemctl", "is-active", "dnseal").strip() == "active"
+    check_served()
+    check_rights(booted)
+    told("an upgrade keeps the configuration and loses no question")
+
+
+def check_upgrade_of_the_unit(booted, package):
+    """Where the unit is another one, the service is started anew."""
+    unit = booted.system.root / booted.property_of("dnseal", "FragmentPath").lstrip("/")
+    unit.write_text(unit.read_text() + "# another one\n")
+    os.utime(unit, (0, 0))  # it comes from an older package
+    booted.run("systemctl", "daemon-reload")
     main = booted.property_of("dnseal", "MainPID")
     shutil.copy(package, booted.system.root / "root/new.deb")
     booted.run("dpkg", "-i", "/root/new.deb")
-    assert installed_version(booted) != OLD_VERSION
-    assert booted.property_of("dnseal", "MainPID") != main, "the new program does not run"
-    assert (booted.system.root / FILE).read_text() == before
-    check_served()
     (booted.system.root / "root/new.deb").unlink()
-    told("an upgrade keeps the configuration, and the new program serves")
+    assert "# another one" not in unit.read_text()
+    assert booted.property_of("dnseal", "MainPID") != main
+    check_served()
+    told("another unit starts the service anew")
 
 
 def check_end(booted):
@@ -286,6 +315,7 @@ def live(booted, package, server, authority):
     check_credential(booted, authority)
     check_clients(booted)
     check_upgrade(booted, package)
+    check_upgrade_of_the_unit(booted, package)
     check_end(booted)
 
 
