@@ -380,3 +380,67 @@ def test_the_watchdog_is_fed_through_reloads(managed, a):
         time.sleep(0.3)
     times = program.words.times("WATCHDOG=1")
     assert len(times) > 3 and max(later - earlier for earlier, later in zip(times, times[1:])) < scaled(0.6)
+
+
+# ---- sockets that are passed, while the program changes
+
+def control(program, command):
+    return run(["-c", program.file, "--control", command], timeout=40)
+
+
+def write(program, **keys):
+    """The configuration without and with some keys."""
+    kept = [line for line in pathlib.Path(program.file).read_text().splitlines() if not line.startswith(tuple(keys))]
+    pathlib.Path(program.file).write_text("\n".join([*kept, *("%s: %s" % item for item in keys.items() if item[1])]) + "\n")
+
+
+@pytest.mark.parametrize("command", ["reload", "upgrade"])
+def test_passed_sockets_outlive_what_is_served_by(managed, a, address, command):
+    """Another configuration with more workers, or another program, on the same sockets.
+    Shows: P06, P08"""
+    home = address()
+    port, sockets = passed_pair(home)
+    program = managed(a, sockets=sockets, listen=None, workers=1)
+    with Flow(home, port, 200, name="c-%d.test") as flow:
+        for workers in (2, 1, 3):
+            write(program, workers=workers)
+            time.sleep(0.3)
+            done = control(program, command)
+            assert done.returncode == 0, done.stderr
+        time.sleep(0.3)
+        flow.finish(scaled(6))
+    assert flow.rcodes() == {0: len(flow.sent)}
+    assert_served(program, home, port)
+
+
+def test_a_reload_cannot_leave_a_passed_socket_alone(managed, a, address):
+    """Shows: P06"""
+    home, other = address(), address()
+    port, sockets = passed_pair(home)
+    program = managed(a, sockets=sockets, names="a.socket:b.socket", listen=None)
+    write(program, listen='["%s:%d"]' % (other, find_port(other)))
+    done = control(program, "reload")
+    assert done.returncode == 1 and "the descriptor 3 (a.socket) is a socket for %s:%d (udp)" % (home, port) in done.stderr
+    assert_served(program, home, port)
+    assert program.words.count("STOPPING=1") == 0
+
+
+def test_a_reload_is_told(managed, a):
+    """Shows: P06"""
+    program = managed(a)
+    assert control(program, "reload").returncode == 0
+    assert program.words.wait("RELOADING=1") and program.words.wait("MONOTONIC_USEC=")
+    assert program.words.wait("READY=1", count=2)
+    order = [word for _, word in program.words.heard if word in ("READY=1", "RELOADING=1")]
+    assert order == ["READY=1", "RELOADING=1", "READY=1"]
+
+
+def test_health_costs_the_servers_nothing(managed, a):
+    """Shows: P06, I10"""
+    program = managed(a, watchdog=0.2)
+    assert program.query_udp("once.test").rcode == 0
+    heard, connections = len(a.heard), len(a.connections)
+    for _ in range(10):
+        assert health(program).returncode == 0
+    assert program.words.wait("WATCHDOG=1", count=5)
+    assert (len(a.heard), len(a.connections)) == (heard, connections)
