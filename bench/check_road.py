@@ -27,16 +27,19 @@ def expect(what, condition, seen):
         sys.exit(f"check: {what}: {seen}")
 
 
-def missing():
-    """What the bench needs and is not here; empty when all is."""
-    if os.geteuid() != 0:
-        return "root"
+def cores_lack():
+    """What the bench needs of the cores and is not here; empty when all is."""
     if machine.BENCH_CORE not in os.sched_getaffinity(0):
         return "a second core"
-    if not os.path.exists("/dev/net/tun"):
-        return "/dev/net/tun"
     as_wire = ["chrt", "--fifo", str(machine.WIRE_PRIORITY), "true"]
     return "" if subprocess.run(as_wire, capture_output=True).returncode == 0 else "the right to real-time scheduling"
+
+
+def missing():
+    """What the road needs and is not here; empty when all is."""
+    if os.geteuid() != 0:
+        return "root"
+    return cores_lack() or ("" if os.path.exists("/dev/net/tun") else "/dev/net/tun")
 
 
 def go_inside():

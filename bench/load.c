@@ -1,21 +1,23 @@
 /*
- * The load generator: asks over UDP, TCP or TLS, keeping a number of queries outstanding or at a steady rate,
- * and judges every answer (see exchange.h). Over TLS it asks a server itself, as if no program were between
- * them. At a steady rate a query's time runs from when it should have left, so that a generator that falls
- * behind cannot make the program look quick. Prints one JSON object. Started by run.py.
+ * The load generator: asks over UDP, TCP or TLS, keeping a number of queries outstanding, at a steady rate or
+ * in bursts, and judges every answer (see exchange.h). Over TLS it asks a server itself, as if no program
+ * were between them. At a steady rate a query's time runs from when it should have left, so that a generator
+ * that falls behind cannot make the program look quick. Prints one JSON object. Started by run.py.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
+#include "curtain.h"
 #include "exchange.h"
+#include "measured.h"
 #include "processes.h"
 #include "secure.h"
 #include "wishes.h"
@@ -50,9 +52,9 @@ struct load {
     uint32_t turn;         /* whose turn it is at a steady rate */
     uint64_t planned;      /* queries at a steady rate so far */
     uint64_t expire_at;
-    uint64_t closed;
-    uint64_t filled; /* names of the set that were answered once before all else */
+    struct measured measured;
     struct bench_batch batch;
+    struct curtain curtain;
 };
 
 /* ---- clients ---- */
@@ -181,7 +183,7 @@ static void stream_receive(struct load *load, struct client *client)
     if (size == 0 || (size < 0 && errno != EAGAIN)) {
         close_client(client);
         exchange_expire(&client->exchange, bench_now(), true);
-        load->closed++;
+        load->measured.closed++;
         open_client(load, client);
     }
 }
@@ -303,15 +305,6 @@ static void run_closed(struct load *load, uint64_t end)
     }
 }
 
-static void run_until(struct load *load, uint64_t end)
-{
-    if (is_steady(load)) {
-        run_steady(load, end);
-    } else {
-        run_closed(load, end);
-    }
-}
-
 static uint64_t count_outstanding(const struct load *load)
 {
     uint64_t sum = 0;
@@ -342,31 +335,71 @@ static void run_fill(struct load *load)
     }
     collect_rest(load);
     load->filling = false;
-    load->filled = load->rules.tally.answered - load->rules.tally.failed;
+    load->measured.filled = load->rules.tally.answered - load->rules.tally.failed;
     exchange_restart(&load->rules);
+}
+
+/* ---- bursts ---- */
+
+static void send_burst(struct load *load, struct client *client, uint32_t left)
+{
+    uint64_t at = bench_now();
+    while (left > 0) {
+        uint32_t count = left < BENCH_BATCH ? left : BENCH_BATCH;
+        client_send(load, client, count, at);
+        left -= count;
+    }
 }
 
 /* All at once on the first socket, then only listen. */
 static void run_burst(struct load *load)
 {
-    uint64_t left = (uint64_t)load->wishes.burst;
-    uint64_t at = bench_now();
-    while (left > 0) {
-        uint32_t count = left < BENCH_BATCH ? (uint32_t)left : BENCH_BATCH;
-        client_send(load, load->clients, count, at);
-        left -= count;
-    }
+    send_burst(load, load->clients, (uint32_t)load->wishes.burst);
     collect_rest(load);
+}
+
+static void sleep_until(uint64_t time)
+{
+    struct timespec until = {.tv_sec = (time_t)(time / BENCH_SECOND), .tv_nsec = (long)(time % BENCH_SECOND)};
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR) {}
+}
+
+/* Takes what came since the last burst, sends the next behind the curtain, each client its share, and sleeps:
+ * no answer wakes the generator, so that whoever answers has its core meanwhile. */
+static void run_bursts(struct load *load, uint64_t end)
+{
+    uint64_t every = (uint64_t)(load->wishes.every * BENCH_MILLISECOND);
+    uint64_t now;
+    while ((now = bench_now()) < end) {
+        for (uint32_t i = 0; i < load->count; i++) {
+            client_receive(load, &load->clients[i]);
+        }
+        expire_all(load, now, false);
+        curtain_drop(&load->curtain);
+        for (uint32_t i = 0; i < load->count; i++) {
+            send_burst(load, &load->clients[i], load->share);
+        }
+        curtain_lift(&load->curtain);
+        sleep_until((now / every + 1) * every);
+    }
 }
 
 /* ---- measuring ---- */
 
-struct measured {
-    uint64_t nanoseconds, processor_time, answered, asked, from_set;
-};
-
-static void measure(struct load *load, struct measured *measured)
+static void run_until(struct load *load, uint64_t end)
 {
+    if (load->wishes.every > 0) {
+        run_bursts(load, end);
+    } else if (is_steady(load)) {
+        run_steady(load, end);
+    } else {
+        run_closed(load, end);
+    }
+}
+
+static void measure(struct load *load)
+{
+    struct measured *measured = &load->measured;
     const struct wishes *wishes = &load->wishes;
     run_until(load, load->rules.begun + (uint64_t)(wishes->warmup * BENCH_SECOND));
     exchange_restart(&load->rules);
@@ -384,25 +417,6 @@ static void measure(struct load *load, struct measured *measured)
     collect_rest(load);
 }
 
-static void report(const struct load *load, const struct measured *measured)
-{
-    const struct tally *tally = &load->rules.tally;
-    double seconds = (double)measured->nanoseconds / BENCH_SECOND;
-    double answered = measured->answered > 0 ? (double)measured->answered : 1;
-    printf("{\"sent\": %" PRIu64 ", \"answered\": %" PRIu64 ", \"lost\": %" PRIu64 ", \"wrong\": %" PRIu64
-           ", \"failed\": %" PRIu64 ", \"unexpected\": %" PRIu64 ", \"closed\": %" PRIu64 ", ",
-           tally->sent, tally->answered, tally->lost, tally->wrong, tally->failed, tally->unexpected,
-           load->closed);
-    printf("\"filled\": %" PRIu64 ", \"asked\": %" PRIu64 ", \"from_set\": %" PRIu64 ", ", load->filled,
-           measured->asked, measured->from_set);
-    printf("\"begun\": %.6f, ", (double)load->rules.begun / BENCH_SECOND);
-    printf("\"qps\": %.1f, \"cpu_us\": %.3f, ", seconds > 0 ? (double)measured->answered / seconds : 0,
-           (double)measured->processor_time / 1e3 / answered);
-    printf("\"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n",
-           (double)histogram_quantile(&tally->latency, 0.5) / 1e3,
-           (double)histogram_quantile(&tally->latency, 0.99) / 1e3, (double)tally->latency.most / 1e3);
-}
-
 /* ---- starting ---- */
 
 static void open_load(struct load *load)
@@ -411,7 +425,8 @@ static void open_load(struct load *load)
     load->secure = strcmp(wishes->protocol, "tls") == 0;
     load->stream = load->secure || strcmp(wishes->protocol, "tcp") == 0;
     load->count = wishes->sockets >= 1 ? (uint32_t)wishes->sockets : 1;
-    load->share = ((uint32_t)wishes->outstanding + load->count - 1) / load->count;
+    double together = wishes->every > 0 ? wishes->burst : wishes->outstanding;
+    load->share = ((uint32_t)together + load->count - 1) / load->count;
     load->server = bench_address(wishes->server, wishes->port);
     load->events = epoll_create1(EPOLL_CLOEXEC);
     load->clients = calloc(load->count, sizeof *load->clients);
@@ -441,7 +456,6 @@ static void open_load(struct load *load)
 int main(int argc, char **argv)
 {
     static struct load load;
-    struct measured measured = {0};
     wishes_read(&load.wishes, argc, argv);
     (void)prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
     (void)signal(SIGPIPE, SIG_IGN);
@@ -449,15 +463,18 @@ int main(int argc, char **argv)
     if (load.wishes.fill) {
         run_fill(&load);
     }
+    if (load.wishes.every > 0) {
+        curtain_open(&load.curtain, (size_t)load.wishes.core);
+    }
     load.rules.begun = bench_now();
-    if (load.wishes.burst > 0) {
+    if (load.wishes.burst > 0 && load.wishes.every == 0) {
         run_burst(&load);
     } else {
-        measure(&load, &measured);
+        measure(&load);
     }
     if (load.rules.log != NULL) {
         (void)fclose(load.rules.log);
     }
-    report(&load, &measured);
+    measured_print(&load.measured, &load.rules);
     return load.rules.tally.wrong > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -5,7 +5,7 @@ import time
 
 import outages
 import roads
-from machine import FAR, Failed, Load, Program, Server, ask, memory, road, switches, through
+from machine import FAR, PROGRAM_CORE, Failed, Load, Program, Server, ask, memory, road, switches, through
 from peers import MIB
 from scenario import ROUND_TRIP, Bar, Scenario
 
@@ -13,8 +13,24 @@ ROOMY, ENOUGH, SMALL = 256 * MIB, 1024, 4 * MIB  # caches: for Zipf's names, for
 ENTRIES = (100000, 1000000)
 ROUTES = 10000
 HOT, FLOODS = 1000, (1, 4)
+BURST, SOCKETS = 256, 32  # for each worker
 IDLE_LIMITS = (2, 10, 30)
 IDLE_TIMES = 3  # how often the server's patience is tried: the last time counts as learned
+
+
+# ---- one worker and two ----
+
+def bursts(bench, workers, every):
+    """As many queries for each worker, on so many sockets that each has its share of them. While they are sent no
+    worker runs, and while the workers run the generator sleeps: so two find as many at a time as one does, although
+    the second has its core."""
+    return {"burst": BURST * workers, "sockets": SOCKETS * workers, "every": every, "core": PROGRAM_CORE,
+            "seconds": max(bench.seconds, 3)}
+
+
+def compare_workers(one, two, full_one, full_two):
+    return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"],
+            "full_one_us": full_one["cpu_us"], "full_two_us": full_two["cpu_us"]}
 
 
 # ---- misses ----
@@ -39,12 +55,12 @@ def measure_twenty(bench, peer):
     return loaded(bench, peer, outstanding=20)
 
 
-def measure_records(bench, peer, words=None, **options):
+def measure_records(bench, peer, words=None, server_options=None, **options):
     """As `loaded`, and how many queries there are in one record of TLS."""
-    with Server(bench) as server, Program(peer, bench, **(words or {})) as program:
+    with Server(bench, **(server_options or {})) as server, Program(peer, bench, **(words or {})) as program:
         program.settle()
         before = server.counters()
-        seen = Load(bench, program, warmup=0.4, seconds=bench.seconds, **options).result()
+        seen = Load(bench, program, **{"warmup": 0.4, "seconds": bench.seconds, **options}).result()
         after = server.counters()
     return {**seen, "record": (after["queries"] - before["queries"]) / (after["reads"] - before["reads"])}
 
@@ -68,10 +84,15 @@ def measure_thousand_clients(bench, peer):
 
 
 def measure_workers(bench, peer):
-    one = measure_records(bench, peer, outstanding=100, sockets=32)
-    two = measure_records(bench, peer, {"WORKERS": 2}, outstanding=200, sockets=64)
-    return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"],
-            "one_record": one["record"], "two_record": two["record"]}
+    """In bursts, and at saturation, where the second worker has to share its core with generator and server. The
+    server answers a burst when all of it was written."""
+    def burst(workers):
+        return measure_records(bench, peer, {"WORKERS": workers}, {"delay": 5}, **bursts(bench, workers, 20))
+
+    def full(workers):
+        return measure_records(bench, peer, {"WORKERS": workers}, outstanding=100 * workers, sockets=SOCKETS * workers)
+    one, two = burst(1), burst(2)
+    return {**compare_workers(one, two, full(1), full(2)), "one_record": one["record"], "two_record": two["record"]}
 
 
 def measure_bursts(bench, peer):
@@ -129,10 +150,14 @@ def measure_routes(bench, peer):
 
 
 def measure_hit_workers(bench, peer):
-    """As many queries for each worker, on so many sockets that each has its half of them."""
-    one = measure_hits(bench, peer, 1000, sockets=32)
-    two = measure_hits(bench, peer, 1000, {"WORKERS": 2}, sockets=64, outstanding=400)
-    return {"one_us": one["cpu_us"], "two_us": two["cpu_us"], "ratio": two["cpu_us"] / one["cpu_us"]}
+    """As measure_workers."""
+    def burst(workers):
+        return measure_hits(bench, peer, 1000, {"WORKERS": workers}, **bursts(bench, workers, 10))
+
+    def full(workers):
+        return measure_hits(bench, peer, 1000, {"WORKERS": workers}, outstanding=200 * workers,
+                            sockets=SOCKETS * workers)
+    return compare_workers(burst(1), burst(2), full(1), full(2))
 
 
 def kept_share(bench, server, program, **options):
@@ -275,7 +300,8 @@ def measure_rest(bench, peers):
 
 MISS = {"qps": "q/s", "cpu_us": "µs of CPU a query", "p50_us": "µs, p50", "p99_us": "µs, p99"}
 HIT = {**MISS, "core": "% of its core"}
-WORKERS = {"one_us": "µs of CPU a query, one", "two_us": "µs of CPU a query, two", "ratio": "two / one"}
+WORKERS = {"one_us": "µs of CPU a query, one", "two_us": "µs of CPU a query, two", "ratio": "two / one",
+           "full_one_us": "µs at saturation, one", "full_two_us": "µs at saturation, two"}
 RECORDS = {"one_record": "queries a record, one", "two_record": "queries a record, two"}
 
 ALL = (
@@ -343,8 +369,8 @@ ALL = (
     Scenario("PRT", f"UDP hits with {ROUTES:,} routes against none",
              {"none_us": "µs of CPU a query, none", "many_us": "µs of CPU a query, many", "ratio": "many / none"},
              measure_routes, (Bar("ratio", "", False, 1.1),), limit="", peers=False),
-    Scenario("PWH", "two workers against one, hits at saturation", WORKERS, measure_hit_workers,
-             (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
-    Scenario("PW", "two workers against one, misses at saturation", {**WORKERS, **RECORDS}, measure_workers,
-             (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
+    Scenario("PWH", f"two workers against one, hits in bursts of {BURST} for each", WORKERS,
+             measure_hit_workers, (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
+    Scenario("PW", f"two workers against one, misses in bursts of {BURST} for each", {**WORKERS, **RECORDS},
+             measure_workers, (Bar("ratio", "", False, 1.1, 1.0),), limit="", peers=False),
 )

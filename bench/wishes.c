@@ -26,6 +26,8 @@ void wishes_read(struct wishes *wishes, int argc, char **argv)
                                            {.name = "outstanding", .number = &wishes->outstanding},
                                            {.name = "rate", .number = &wishes->rate},
                                            {.name = "burst", .number = &wishes->burst},
+                                           {.name = "every", .number = &wishes->every},
+                                           {.name = "core", .number = &wishes->core},
                                            {.name = "seconds", .number = &wishes->seconds},
                                            {.name = "warmup", .number = &wishes->warmup},
                                            {.name = "timeout", .number = &wishes->timeout},

@@ -13,6 +13,8 @@ struct wishes {
     const char *run, *log;           /* NULL: no log */
     double port, sockets, process;   /* process: 0 for none */
     double outstanding, rate, burst; /* rate and burst: 0 for none */
+    double every;                    /* milliseconds between bursts; 0: only one, on one socket */
+    double core;                     /* the program's, held while one of many bursts is sent */
     double seconds, warmup, timeout;
     double set, exponent, flood, first, age; /* see names.h; age in seconds */
     bool fill, echo;
