@@ -13,9 +13,11 @@ import machine
 import outages
 import peers
 import report
+import results
 import roads
 import run
 import scenario
+import scenarios
 
 AWAY, BACK = 100.0, 105.0
 
@@ -67,10 +69,10 @@ def check_loss_of_one():
 
 def check_hedging():
     seen = {metric: 2 for metric in ("p50", "p99", "failed", "asked")}
-    results = roads.compare_hedging({peers.US: dict(seen), roads.WITHOUT: {**seen, "p99": 4}})
-    expect("p99 with and without hedging", results[peers.US]["gain"], 0.5)
-    results = roads.compare_hedging({peers.US: dict(seen), roads.WITHOUT: machine.Failed("why")})
-    expect("nothing to compare with", results[peers.US], seen)
+    compared = roads.compare_hedging({peers.US: dict(seen), roads.WITHOUT: {**seen, "p99": 4}})
+    expect("p99 with and without hedging", compared[peers.US]["gain"], 0.5)
+    compared = roads.compare_hedging({peers.US: dict(seen), roads.WITHOUT: machine.Failed("why")})
+    expect("nothing to compare with", compared[peers.US], seen)
 
 
 def check_templates(directory):
@@ -95,14 +97,55 @@ def check_table():
     hits = scenario.Scenario("X", "hits", {"qps": "q/s"}, fail_for_unbound, limit="echo", hits=True)
     chosen = [peer for peer in peers.known("build").values() if peer.name in (peers.US, "unbound", "stubby")]
     taking_part = [peer for peer in chosen if run.takes_part(hits, peer)]
-    results = {}
+    entries = {}
     with contextlib.redirect_stderr(io.StringIO()) as told:
-        run.measure_round(None, hits, taking_part, results)
+        run.measure_round(None, hits, taking_part, entries)
     expect("a failure is told at once", told.getvalue(), "bench: X unbound: it did not start\n")
-    arguments = types.SimpleNamespace()
-    lines = list(report.Run({"X": results}, chosen, {"dnsdist": "not installed"}, arguments).numbers(hits))
+    seen = results.Results.of_run({"left_out": {"dnsdist": "not installed"}}, {"X": entries})
+    lines = list(report.Report(seen).numbers(hits))
     expect("the table", lines[2:], ["| dnseal | 5 | 1 of 1 |", "| unbound | – | 0 of 1: it did not start |", "",
-                                    "Left out: stubby (keeps no answers), dnsdist (not installed)."])
+                                    "Left out: dnsdist (not installed), stubby (keeps no answers)."])
+
+
+def run_of(commit, **entries):
+    told = {"command": f"./dev bench {commit}", "rounds": 3, "seconds": 1, "date": "2026-01-01", "commit": commit,
+            "load": "0.00", "machine": "a machine", "versions": "dnseal 1", "left_out": {}}
+    return results.Results.of_run(told, {identity: {peers.US: numbers} for identity, numbers in entries.items()})
+
+
+def check_renewal(directory):
+    """A run of some scenarios takes the place of their numbers alone, and each scenario tells its run."""
+    path = pathlib.Path(directory, "results.json")
+    expect("nothing is kept yet", results.Results.read(path).scenarios, {})
+    old = run_of("old", PA=[{"qps": 1, "sent": 5}], PRT=[{"ratio": 1}, {"ratio": 3}], PH=[{"wakeups": 0}])
+    first = old.renewed_by(run_of("some", PRT=[{"ratio": 7}, {"ratio": 9}]))
+    first.only(report.told_metrics()).write(path)
+    read = results.Results.read(path)
+    expect("runs", [read.run_of(identity)["commit"] for identity in ("PA", "PRT", "PH")], ["old", "some", "old"])
+    expect("entries", (read.entries("PRT"), read.entries("PA")),
+           ({peers.US: [{"ratio": 7}, {"ratio": 9}]}, {peers.US: [{"qps": 1}]}))
+    last = read.renewed_by(run_of("others", PA=[{"qps": 2}], PH=[{"wakeups": 1}]))
+    expect("a run that nothing comes from is dropped", [told["commit"] for told in last.runs], ["some", "others"])
+    check_document(last, pathlib.Path(directory))
+
+
+def check_document(seen, docs):
+    (docs / "performance").mkdir()
+    (docs / "performance/PX.svg").touch()
+    report.Report(seen).write(docs)
+    text = (docs / "performance.md").read_text()
+    for line in ("| 1 | 2026-01-01 | some | `./dev bench some` | 3 of 1 s | 0.00 | PRT |",
+                 "| 2 | 2026-01-01 | others | `./dev bench others` | 3 of 1 s | 0.00 | PA, PH |",
+                 "| PRT | many / none | 8 | ≤ 1.1 |  | **missed** |"):
+        expect(f"the document says {line}", line in text, True)
+    expect("each scenario tells its run", [line for line in text.splitlines() if line.startswith(("### P", "Run "))],
+           [line for identity, number in (("PA", 2), ("PH", 2), ("PRT", 1))
+            for line in (f"### {identity}: {title_of(identity)}", f"Run {number}.")])
+    expect("plots", sorted(plot.name for plot in (docs / "performance").iterdir()), ["PA.svg", "PH.svg", "PRT.svg"])
+
+
+def title_of(identity):
+    return next(known.title for known in scenarios.ALL if known.identity == identity)
 
 
 def fail_for_unbound(_, peer):
@@ -118,6 +161,8 @@ def main():
     check_hedging()
     with tempfile.TemporaryDirectory() as directory:
         check_templates(directory)
+    with tempfile.TemporaryDirectory() as directory:
+        check_renewal(directory)
     check_table()
 
 

@@ -1,11 +1,8 @@
 """Turns what was measured into medians, ratios of one round, verdicts, a table on standard output and the documents."""
-import datetime
 import operator
-import os
-import platform
-import shutil
 import statistics
 
+import peers
 import plot
 import scenarios
 from beside import DEADLINE, PATIENCE
@@ -31,28 +28,27 @@ def row(cells):
     return "| " + " | ".join(cells) + " |"
 
 
-def processor():
-    with open("/proc/cpuinfo") as lines:
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def told_metrics():
+    """By the id of a scenario, what its table and its bars need of an entry."""
+    return {scenario.identity: {*scenario.metrics, *(bar.metric for bar in scenario.bars), VOID}
+            for scenario in scenarios.ALL}
 
 
-def system():
-    return platform.freedesktop_os_release().get("PRETTY_NAME", "?")
+class Report:
+    """Everything that is known of the scenarios of some results (see results.py)."""
 
+    def __init__(self, results):
+        self.results = results
+        self.chosen = [scenario for scenario in scenarios.ALL if scenario.identity in results.scenarios]
 
-class Run:
-    """Everything of one run of the bench."""
-
-    def __init__(self, results, peers, left_out, arguments):
-        self.results, self.peers, self.left_out, self.arguments = results, peers, left_out, arguments
-        self.chosen = [scenario for scenario in scenarios.ALL if scenario.identity in results]
+    def entries(self, scenario):
+        return self.results.entries(scenario.identity)
 
     # ---- numbers ----
 
     def best_peer(self, scenario, bar):
         """By its median."""
-        others = {name: median(entries, bar.metric) for name, entries in self.results[scenario.identity].items()
+        others = {name: median(entries, bar.metric) for name, entries in self.entries(scenario).items()
                   if name not in (US, *scenario.yardsticks())}
         others = {name: value for name, value in others.items() if value}
         if not others:
@@ -61,7 +57,7 @@ class Run:
 
     def compared(self, scenario, metric, other, compare):
         """The median of what `compare` makes of dnseal's and another's value in one round."""
-        results = self.results[scenario.identity]
+        results = self.entries(scenario)
         values = [compare(ours[metric], theirs[metric]) for ours, theirs in zip(results[US], results.get(other, []))
                   if metric in ours and theirs.get(metric)]
         return statistics.median(values) if values else None
@@ -70,7 +66,7 @@ class Run:
         """The value that is held to the bar, and what it is."""
         unit = scenario.metrics[bar.metric]
         if not bar.against:
-            return median(self.results[scenario.identity][US], bar.metric), unit
+            return median(self.entries(scenario)[US], bar.metric), unit
         if bar.against in ("limit difference", "direct difference"):
             other = DIRECT if bar.against == "direct difference" else scenario.limit
             return self.compared(scenario, bar.metric, other, operator.sub), f"{unit}: more than {other}"
@@ -106,7 +102,7 @@ class Run:
     def numbers(self, scenario):
         yield row(["program", *scenario.metrics.values(), "good rounds"])
         yield row(["---"] * (len(scenario.metrics) + 2))
-        for name, entries in self.results[scenario.identity].items():
+        for name, entries in self.entries(scenario).items():
             void = [entry[VOID] for entry in entries if VOID in entry]
             good = f"{len(entries) - len(void)} of {len(entries)}" + (f": {void[-1]}" if void else "")
             yield row([name, *(show(median(entries, metric)) for metric in scenario.metrics), " ".join(good.split())])
@@ -117,8 +113,9 @@ class Run:
         """The forwarders that take no part, and why."""
         if not scenario.peers:
             return ""
-        lacking = {peer.name: scenario.lacks(peer) for peer in self.peers if not peer.limit and peer.name != US}
-        reasons = {**lacking, **self.left_out}
+        forwarders = [peer for peer in peers.known("").values() if not peer.limit and peer.name != US]
+        lacking = {peer.name: scenario.lacks(peer) for peer in forwarders}
+        reasons = {**lacking, **self.results.run_of(scenario.identity)["left_out"]}
         return ", ".join(f"{name} ({reason})" for name, reason in reasons.items() if reason)
 
     def text(self):
@@ -130,17 +127,10 @@ class Run:
     # ---- documents ----
 
     def head(self):
-        versions = ", ".join(f"{peer.name} {peer.tell_version()}" for peer in self.peers if peer.version)
-        load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
         return [
             "# Performance", "",
             "Written by `./dev bench`; do not edit. Numbers of one machine at one time: only the ratios of one run "
-            "mean anything elsewhere.", "",
-            f"- Command: `{self.arguments.command.strip()}` ({self.arguments.rounds} rounds, interleaved, of "
-            f"{self.arguments.seconds:g} s under load; medians)",
-            f"- Date: {datetime.date.today()}; load average at the end {load}",
-            f"- Machine: {processor()}, {os.cpu_count()} cores, Linux {platform.release()}, {system()}",
-            f"- Versions: {versions}",
+            "mean anything elsewhere, and no ratio here mixes two runs.", "",
             "- Setting: the program on core 0 with one worker, generator and server on core 1, a network namespace "
             "with loopback alone, strict TLS, no query log. The limit of misses is `bench/relay.c`: one connection, "
             "all queries of a turn in one record, no checks but the certificate's; that of hits is `bench/echo.c`, "
@@ -152,6 +142,10 @@ class Run:
             f"unanswered after {DEADLINE} s; for latencies, one without any answer took {PATIENCE} s.",
             "- Every program was first shown to refuse a wrong name, an expired and an unknown certificate. A round "
             "with one wrong answer (id, question, rcode, address, TTL) is void; – stands where no round gave a number.",
+            "- `PW` and `PWH` compare a worker on core 0 with two on both cores. Generator and server share a core with the "
+            "second, so what is held to the bar comes from bursts: each is sent while no worker runs, and the generator "
+            "sleeps while they work, so that both find as many queries at a time (`queries a record`). At saturation "
+            "the second worker finds fewer, because it waits for its core; that is told, and held to no bar.",
             "- `PE2` adds up what every process has resident, so pages that two processes share count twice; "
             "proportional counts each page once, and those shared with other programs in part.",
             "- Hits: names are asked once before anything counts, and a round in which fewer than 99 % of the "
@@ -159,6 +153,21 @@ class Run:
             "cache that processes share counts once. Under 90 % of its core, the program waited for a machine that "
             "had other work: its rate then says little, its CPU a query is right.",
             ""]
+
+    def runs(self):
+        yield from ("## Runs", "", "What each number below comes from. Rounds are interleaved, and numbers are their "
+                    "medians; the load average is that of the end.", "")
+        yield row(["run", "date", "program's commit", "command", "rounds", "load average", "scenarios"])
+        yield row(["---"] * 7)
+        for number, run in enumerate(self.results.runs):
+            told = [scenario.identity for scenario in self.chosen
+                    if self.results.scenarios[scenario.identity]["run"] == number]
+            yield row([str(number + 1), run["date"], run["commit"], f"`{run['command']}`",
+                       f"{run['rounds']} of {run['seconds']:g} s", run["load"], ", ".join(told)])
+        yield ""
+        for number, run in enumerate(self.results.runs):
+            yield f"- Run {number + 1}: {run['machine']}; {run['versions']}"
+        yield ""
 
     def bars(self):
         return ["## Bars", "",
@@ -168,18 +177,20 @@ class Run:
                 "", *self.verdicts(), ""]
 
     def plots(self, directory):
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir()
+        for old in directory.glob("*.svg"):
+            old.unlink()
         for scenario in self.chosen:
             metric, unit = next(iter(scenario.metrics.items()))
-            values = {name: median(entries, metric) for name, entries in self.results[scenario.identity].items()}
+            values = {name: median(entries, metric) for name, entries in self.entries(scenario).items()}
             title = f"{scenario.identity}: {scenario.title}"
             (directory / f"{scenario.identity}.svg").write_text(plot.bars(title, unit, values))
 
     def write(self, docs):
-        lines = [*self.head(), *self.bars(), "## Numbers", ""]
+        lines = [*self.head(), *self.runs(), *self.bars(), "## Numbers", ""]
         for scenario in self.chosen:
+            run = self.results.scenarios[scenario.identity]["run"] + 1
             lines += [f"### {scenario.identity}: {scenario.title}", "",
-                      f"![{scenario.identity}](performance/{scenario.identity}.svg)", "", *self.numbers(scenario), ""]
+                      f"![{scenario.identity}](performance/{scenario.identity}.svg)", "", f"Run {run}.", "",
+                      *self.numbers(scenario), ""]
         (docs / "performance.md").write_text("\n".join(lines).rstrip() + "\n")
         self.plots(docs / "performance")

@@ -2,7 +2,6 @@
 """Measures dnseal beside its limit and its peers; called by `./dev bench`. Everything happens in a network namespace
 of its own that has only loopback; the measured program has core 0, generator and server have core 1. Needs root."""
 import argparse
-import json
 import os
 import pathlib
 import shutil
@@ -16,6 +15,7 @@ import certificates
 import machine
 import peers
 import report
+import results
 import scenarios
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -52,6 +52,8 @@ def read_arguments():
                         help="outages of 15 min and a rest of 10 min: 40 min more")
     parser.add_argument("--scenario", action="append", metavar="ID", help="only this one; may be repeated")
     parser.add_argument("--peers", help="only these, with commas between them; an empty text for none")
+    parser.add_argument("--write", action="store_true",
+                        help="put the numbers into docs/performance.md, as a run without --scenario and --peers does")
     parser.add_argument("--build", default=str(ROOT / "build"), help="the build directory (build)")
     parser.add_argument("--install", action="store_true", help="have ./dev install the peers' packages first")
     arguments = parser.parse_args()
@@ -83,6 +85,7 @@ def choose_peers(arguments):
         if unknown:
             there = ", ".join(name for name in chosen if name not in peers.always(chosen))
             sys.exit(f"bench: no peer {unknown[0]}; there are {there}")
+        left_out = {name: "not asked for" for name in chosen if name not in wanted}
         chosen = {name: chosen[name] for name in wanted}
     for name in [name for name, peer in chosen.items() if not peer.installed()]:
         tell(f"bench: {name} is not installed and left out; ./dev bench --install brings it")
@@ -143,7 +146,7 @@ def attempt_all(bench, scenario, chosen):
     return numbers if isinstance(numbers, dict) else dict.fromkeys([peer.name for peer in chosen], numbers)
 
 
-def measure_round(bench, scenario, chosen, results):
+def measure_round(bench, scenario, chosen, entries):
     """Appends one entry for every program: its numbers, or why there are none, so that entries of one index belong
     together."""
     numbers = attempt_all(bench, scenario, chosen)
@@ -152,21 +155,32 @@ def measure_round(bench, scenario, chosen, results):
             tell(f"bench: {scenario.identity} {name}: {seen}")
             numbers[name] = {report.VOID: str(seen)}
     for peer in chosen:
-        results.setdefault(peer.name, []).append(numbers[peer.name])
+        entries.setdefault(peer.name, []).append(numbers[peer.name])
 
 
 def measure(bench, arguments, chosen):
-    results = {}
+    entries = {}
     for scenario in scenarios.ALL:
         if arguments.scenario and scenario.identity not in arguments.scenario:
             continue
         taking_part = [peer for peer in chosen if takes_part(scenario, peer)]
         rounds = 1 if scenario.once else arguments.rounds
-        results[scenario.identity] = {}
+        entries[scenario.identity] = {}
         for number in range(rounds):
             tell(f"bench: {scenario.identity}, round {number + 1} of {rounds}")
-            measure_round(bench, scenario, taking_part, results[scenario.identity])
-    return results
+            measure_round(bench, scenario, taking_part, entries[scenario.identity])
+    return entries
+
+
+def tell_results(arguments, seen):
+    seen.write(pathlib.Path(arguments.build, "bench.json"))
+    print(report.Report(seen).text())
+    if arguments.write or (not arguments.scenario and arguments.peers is None):
+        kept = ROOT / "docs/performance/results.json"
+        together = results.Results.read(kept).renewed_by(seen.only(report.told_metrics()))
+        together.write(kept)
+        report.Report(together).write(ROOT / "docs")
+        tell("bench: wrote docs/performance.md and docs/performance/")
 
 
 def main():
@@ -179,15 +193,12 @@ def main():
     try:
         bench = Bench(arguments, directory)
         bench.prepare()
-        results = measure(bench, arguments, check_identities(bench, chosen, left_out))
+        measured_commit = results.commit()
+        entries = measure(bench, arguments, check_identities(bench, chosen, left_out))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    pathlib.Path(arguments.build, "bench.json").write_text(json.dumps(results, indent=1))
-    run = report.Run(results, chosen, left_out, arguments)
-    print(run.text())
-    if not arguments.scenario and arguments.peers is None:
-        run.write(ROOT / "docs")
-        tell("bench: wrote docs/performance.md and docs/performance/")
+    run = results.describe(arguments, chosen, left_out, measured_commit)
+    tell_results(arguments, results.Results.of_run(run, entries))
 
 
 if __name__ == "__main__":
