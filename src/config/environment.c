@@ -92,15 +92,18 @@ static void read_listener(struct config_work *work, const char *const values[OLD
     const char *server = values[OLD_PROXY_SERVER];
     bool new_name = values[OLD_LISTENING_PORT] != NULL;
     enum old_name port_name = new_name ? OLD_LISTENING_PORT : OLD_PROXY_PORT;
-    if (server == NULL && values[port_name] == NULL) {
-        return;
-    }
     uint16_t port = CLEAR_PORT;
     bool usable = port_read(work, port_name, values[port_name], &port);
     struct config_place place =
         place_of(work, old_names[values[port_name] != NULL ? port_name : OLD_PROXY_SERVER]);
+    if (server == NULL) {
+        if (usable && values[port_name] != NULL) {
+            config_listeners_move(work, &place, port);
+        }
+        return;
+    }
     struct config_node *entries[LOOPBACKS] = {NULL};
-    bool both = server == NULL || strcmp(server, "localhost") == 0;
+    bool both = strcmp(server, "localhost") == 0;
     size_t count = both ? LOOPBACKS : 1;
     for (size_t i = 0; i < count && usable; i++) {
         struct address address;

@@ -28,6 +28,21 @@ static void *entries_open(struct config_work *work, const struct config_node *li
 
 /* ---- listen ---- */
 
+static bool listen_port_is_clear(struct config_work *work, const struct config_place *place,
+                                 const struct address *address)
+{
+    if (address->port == CONFIG_DOT_PORT) {
+        char text[ADDRESS_TEXT_SIZE];
+        address_format(address, true, text);
+        config_complain(work, place,
+                        "\"%s\": port 853 is for DNS over TLS; clear text is never served there (RFC 7858, "
+                        "section 3.1)",
+                        text);
+        return false;
+    }
+    return true;
+}
+
 static bool listen_address(struct config_work *work, const struct config_node *node, struct address *out)
 {
     const char *text = config_node_text(work, node);
@@ -50,15 +65,7 @@ static bool listen_address(struct config_work *work, const struct config_node *n
                         text);
         return false;
     }
-    if (out->port == CONFIG_DOT_PORT) {
-        config_complain(
-            work, &node->place,
-            "\"%.80s\": port 853 is for DNS over TLS; clear text is never served there (RFC 7858, "
-            "section 3.1)",
-            text);
-        return false;
-    }
-    return true;
+    return listen_port_is_clear(work, &node->place, out);
 }
 
 static bool listen_transport(struct config_work *work, const struct config_node *list,
@@ -116,7 +123,7 @@ static bool listen_entry(struct config_work *work, const struct config_node *nod
     return listen_address(work, node, &out->address);
 }
 
-static bool listen_is_new(struct config_work *work, const struct config_node *node,
+static bool listen_is_new(struct config_work *work, const struct config_place *place,
                           const struct config_listen *wanted, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -126,7 +133,7 @@ static bool listen_is_new(struct config_work *work, const struct config_node *no
             char text[ADDRESS_TEXT_SIZE];
             address_format(&wanted->address, true, text);
             bool is_same = wanted->udp == other->udp && wanted->tcp == other->tcp;
-            config_complain(work, &node->place, "%s stands here twice%s", text,
+            config_complain(work, place, "%s stands here twice%s", text,
                             is_same ? ""
                                     : ": each transport may be at one entry, and an entry that names none "
                                       "is for both");
@@ -150,10 +157,25 @@ void config_listeners_set(struct config_work *work, const struct config_option *
     }
     for (const struct config_node *node = list->first; node != NULL; node = node->next) {
         struct config_listen entry = {0};
-        if (listen_entry(work, node, &entry) && listen_is_new(work, node, &entry, config->listen_count)) {
+        if (listen_entry(work, node, &entry) &&
+            listen_is_new(work, &node->place, &entry, config->listen_count)) {
             work->snapshot->listen_places[config->listen_count] = node->place;
             config->listen[config->listen_count++] = entry;
         }
+    }
+}
+
+void config_listeners_move(struct config_work *work, const struct config_place *place, uint16_t port)
+{
+    struct config *config = &work->snapshot->config;
+    for (size_t i = 0; i < config->listen_count; i++) {
+        struct config_listen moved = config->listen[i];
+        moved.address.port = port;
+        if (!listen_port_is_clear(work, place, &moved.address) || !listen_is_new(work, place, &moved, i)) {
+            return;
+        }
+        config->listen[i] = moved;
+        work->snapshot->listen_places[i] = *place;
     }
 }
 

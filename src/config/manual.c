@@ -51,7 +51,7 @@ static const char introduction[] =
     "address; "
     "where there is none, the certificate must bear the address. |\n"
     "| `CA_PATH` | The same as `tls.ca`. |\n"
-    "| `LISTENING_PORT` | The port to listen on, at the default addresses or at `PROXY_SERVER`. |\n"
+    "| `LISTENING_PORT` | The port to listen on, at `PROXY_SERVER`, else at the addresses of `listen`. |\n"
     "| `PROXY_SERVER` | The address to listen on, or `localhost`. |\n"
     "| `PROXY_PORT` | The port to listen on where `LISTENING_PORT` is not given. |\n"
     "\n"

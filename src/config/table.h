@@ -214,6 +214,8 @@ void config_option_set(struct config_work *work, const struct config_option *opt
 /* The list types (list.c). */
 void config_listeners_set(struct config_work *work, const struct config_option *option,
                           const struct config_node *list);
+/* Every listener to this port; what else is said of it stays. */
+void config_listeners_move(struct config_work *work, const struct config_place *place, uint16_t port);
 void config_upstreams_set(struct config_work *work, const struct config_option *option,
                           const struct config_node *list);
 void config_prefixes_set(struct config_work *work, const struct config_option *option,

@@ -178,6 +178,27 @@ static void test_listener_errors(void **state)
         "is never served there (RFC 7858, section 3.1)\n");
 }
 
+/* The port alone moves the file's listeners, which keep what else is said of them. Shows: M5 */
+static void test_listener_moved(void **state)
+{
+    (void)state;
+    struct config_sources sources =
+        with_file("listen:\n  - {address: '0.0.0.0:1000', transport: [udp]}\n  - '[::]:1001'\n");
+    sources.environment = (char *const *)(uintptr_t)NAMES("LISTENING_PORT=2000");
+    struct config *config = built(&sources);
+    assert_int_equal(config->listen_count, 2);
+    assert_listens(config, 0, "0.0.0.0:2000", true, false);
+    assert_listens(config, 1, "[::]:2000", true, true);
+    config_free(config);
+    sources = with_file("listen: ['127.0.0.1:1000', '127.0.0.1:1001']\n");
+    sources.environment = (char *const *)(uintptr_t)NAMES("PROXY_PORT=2000");
+    assert_refused(&sources, "environment: PROXY_PORT: 127.0.0.1:2000 stands here twice\n");
+    assert_environment_refused(
+        NAMES("LISTENING_PORT=853"),
+        "environment: LISTENING_PORT: \"127.0.0.1:853\": port 853 is for DNS over TLS; "
+        "clear text is never served there (RFC 7858, section 3.1)\n");
+}
+
 /* Shows: M5 */
 static void test_old_names_order(void **state)
 {
@@ -219,6 +240,7 @@ const struct CMUnitTest config_environment_tests[] = {
     cmocka_unit_test(test_unknown_names),     cmocka_unit_test(test_server_ip),
     cmocka_unit_test(test_server_without_ip), cmocka_unit_test(test_server_errors),
     cmocka_unit_test(test_listener),          cmocka_unit_test(test_listener_errors),
-    cmocka_unit_test(test_old_names_order),   cmocka_unit_test(test_old_names_empty),
+    cmocka_unit_test(test_listener_moved),    cmocka_unit_test(test_old_names_order),
+    cmocka_unit_test(test_old_names_empty),
 };
 const size_t config_environment_count = sizeof config_environment_tests / sizeof config_environment_tests[0];
