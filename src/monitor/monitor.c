@@ -5,12 +5,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
 #include "tls/tls.h"
 
 #include "monitor/internal.h"
+
+enum { FIRST_PROCESS = 1 };
 
 static void print_text(struct config_sink *sink, struct span text)
 {
@@ -131,10 +134,24 @@ static int finish(const struct arguments *arguments, int code)
     return arguments_are_answered() ? code : without_words;
 }
 
+/* The kernel spares the first process of a container what it has no handler for: a stop that comes during the
+ * start would be lost. Held back, it waits until signals are read. */
+static void hold_signals(void)
+{
+    sigset_t stops;
+    sigemptyset(&stops);
+    sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGINT);
+    if (getpid() == FIRST_PROCESS) {
+        sigprocmask(SIG_BLOCK, &stops, NULL);
+    }
+}
+
 int monitor_run(int argc, char *const *argv, char *const *environment)
 {
     signal(SIGXFSZ, SIG_IGN); /* a log that may not grow any more loses lines, and its writer goes on */
     signal(SIGPIPE, SIG_IGN); /* whoever reads our words may go: that must not end us without one */
+    hold_signals();
     struct arguments arguments;
     if (tls_library_open() != 0) {
         complain("the TLS library cannot be opened");

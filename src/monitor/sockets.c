@@ -50,8 +50,10 @@ static const char *way_out(int error)
 {
     switch (error) {
     case ERROR_PERMISSION:
-        return "ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; or choose another port "
-               "with --listen";
+        return "ports below 1024 need root, the capability CAP_NET_BIND_SERVICE or, in a container, the "
+               "setting "
+               "net.ipv4.ip_unprivileged_port_start=0; or choose another port with --listen or "
+               "LISTENING_PORT";
     case ERROR_ADDRESS_IN_USE:
         return "another program serves there ('ss -lntup' names it): stop it, or choose another address with "
                "--listen";

@@ -162,13 +162,14 @@ class Program:
         if self.files:
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.files, self.files))
 
+    def command(self):
+        return [*self.prefix, self.binary, "-c", self.file, *self.arguments]
+
     def start(self, ready=True):
         with self.changed:
             self.events.clear()
-        self.process = subprocess.Popen([*self.prefix, self.binary, "-c", self.file, *self.arguments],
-                                        env=clean_environment(self.env),
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                        preexec_fn=self.limit)
+        self.process = subprocess.Popen(self.command(), env=clean_environment(self.env), stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=self.limit)
         self.reader = threading.Thread(target=self.read_log, args=(self.process.stderr,), daemon=True)
         self.reader.start()
         if ready and self.wait_event("ready", scaled(10)) is None:
