@@ -4,6 +4,7 @@ of its own that has only loopback; the measured program has core 0, generator an
 import argparse
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import sys
@@ -57,7 +58,7 @@ def read_arguments():
     parser.add_argument("--build", default=str(ROOT / "build"), help="the build directory (build)")
     parser.add_argument("--install", action="store_true", help="have ./dev install the peers' packages first")
     arguments = parser.parse_args()
-    arguments.command = "./dev bench " + " ".join(sys.argv[1:])
+    arguments.command = shlex.join(["./dev", "bench", *sys.argv[1:]])
     ids = [scenario.identity for scenario in scenarios.ALL]
     for wanted in arguments.scenario or []:
         if wanted not in ids:
