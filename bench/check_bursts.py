@@ -16,7 +16,7 @@ from check_road import SKIPPED, cores_lack, expect
 PROGRAMS = pathlib.Path(sys.argv[1])
 PORT, BURST, EVERY, SECONDS = 5391, 1600, 20, 1
 GAP = 500000  # nanoseconds: less than so many queries take
-LAST_SLEEPS = BURST  # after the last burst every answer may wake it
+LAST_SLEEPS = BURST  # more than may wake it after the last burst, when it waits a millisecond for answers
 WITNESS = f"""import os, time
 os.nice(-20)
 before, gaps = time.monotonic_ns(), 0
@@ -40,7 +40,7 @@ def own_sleeps():
 
 def send_bursts(echo):
     words = {"port": PORT, "sockets": 32, "burst": BURST, "every": EVERY, "seconds": SECONDS,
-             "core": machine.PROGRAM_CORE, "process": echo.pid}
+             "timeout": 0.001, "core": machine.PROGRAM_CORE, "process": echo.pid}
     options = [str(word) for name, value in words.items() for word in (f"--{name}", value)]
     result = subprocess.run([PROGRAMS / "load", "--echo", *options], stdout=subprocess.PIPE, check=True)
     return json.loads(result.stdout)
