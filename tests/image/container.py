@@ -73,6 +73,10 @@ class Container:
         code = podman("healthcheck", "run", self.name, check=False).returncode
         return code, self.state()["Health"]["Status"]
 
+    def control(self, command):
+        """What `docker exec` would print; there is no shell to do it with."""
+        return podman("exec", self.name, "/usr/sbin/dnseal", "--control", command).stdout
+
     def stop(self):
         """As `docker stop`: seconds, and the exit code."""
         begun = time.monotonic()

@@ -138,6 +138,12 @@ def test_health(running, upstream):
         assert time.monotonic() < end
 
 
+def test_commands(running):
+    """Shows: M9"""
+    assert running.query_udp("x.test").rcode == 0
+    assert 'dnseal_queries_total{transport="udp"} 1' in running.control("status")
+
+
 def test_stop(running):
     """Shows: M10, M9"""
     assert running.query_udp("x.test").rcode == 0
