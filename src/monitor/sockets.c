@@ -164,19 +164,25 @@ static bool is_loopback_ipv6(const struct address *address)
     return address->family == AF_INET6 && memcmp(address->bytes, loopback, sizeof loopback) == 0;
 }
 
-/* A machine without IPv6 has no ::1, and everybody's configuration names it: done without, if something else
- * is left. */
-static bool drop_loopback_ipv6(const struct opening *opening, struct config_listen *listen, int error)
+/* A machine without IPv6 has no ::1, and a kernel without it no :: either. Everybody's configuration names
+ * one of them: done without, if something else is left. */
+static bool is_for_lack_of_ipv6(const struct address *address, int error)
+{
+    bool is_wildcard = address->family == AF_INET6 && address_is_any(address);
+    return (error == ERROR_UNSUPPORTED && is_wildcard) ||
+           ((error == ERROR_UNSUPPORTED || error == ERROR_ADDRESS_MISSING) && is_loopback_ipv6(address));
+}
+
+static bool drop_ipv6(const struct opening *opening, struct config_listen *listen, int error)
 {
     struct log *log = &opening->journal->log;
-    if ((error != ERROR_ADDRESS_MISSING && error != ERROR_UNSUPPORTED) ||
-        !is_loopback_ipv6(&listen->address) || opening->plan->config->listen_count == 1) {
+    if (!is_for_lack_of_ipv6(&listen->address, error) || opening->plan->config->listen_count == 1) {
         return false;
     }
     listen->udp = listen->tcp = false;
     if (log_begin(log, LOG_WARNING, "no_ipv6")) {
         log_address(log, "address", &listen->address, true);
-        log_text(log, "hint", "this machine has no IPv6 loopback: the address is left out");
+        log_text(log, "hint", "this machine has no IPv6 to listen on: the address is left out");
         journal_end(opening->journal);
     }
     return true;
@@ -206,7 +212,7 @@ static int check_listen(const struct opening *opening, struct config_listen *lis
         udp = false;
         error = is_ours(opening, address, false) ? 0 : bind_alone(address, false);
     }
-    if (error == 0 || drop_loopback_ipv6(opening, listen, error)) {
+    if (error == 0 || drop_ipv6(opening, listen, error)) {
         return 0;
     }
     return refuse(opening, address, udp, error);
