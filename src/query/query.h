@@ -73,7 +73,7 @@ struct query_options {
 struct query_surroundings {
     struct event_loop *loop;
     struct upstream_pool *const *pools; /* by group; outlive the hall */
-    const uint8_t *partitions; /* of the cache, by group, DNS_KEY_GROUP_MAX at most; as the pools */
+    const uint8_t *partitions;          /* of the cache, by group, DNS_KEY_GROUP_MAX at most; as the pools */
     const struct guard_access *access;
     const struct local *local; /* shared by all workers; NULL: nothing is answered here */
     struct cache *cache;       /* shared by all workers; NULL: nothing is kept */

@@ -3,11 +3,12 @@ import itertools
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import time
 
 from clients import Tcp, udp_exchange
-from program import ROOT, children_of, scaled
+from program import ROOT, children_of, scaled, still_alive
 
 import wire
 
@@ -78,10 +79,16 @@ class Container:
         return podman("exec", self.name, "/usr/sbin/dnseal", "--control", command).stdout
 
     def stop(self):
-        """As `docker stop`: seconds, and the exit code."""
-        begun = time.monotonic()
+        """As `docker stop`: the exit code, 137 when it had to be killed."""
         podman("stop", "--time", "10", self.name)
-        return time.monotonic() - begun, self.state()["ExitCode"]
+        return self.state()["ExitCode"]
+
+    def end(self):
+        """Its stop alone, without what podman does around it: seconds, and the exit code."""
+        first, begun = self.first(), time.monotonic()
+        os.kill(first, signal.SIGTERM)
+        still_alive([first], scaled(5))
+        return time.monotonic() - begun, self.wait_end()
 
     # ---- what is seen inside
 

@@ -53,7 +53,7 @@ def test_the_service_runs(space, container, documents):  # noqa: F811
         program.wait_log('"event":"ready"')
         assert program.query_udp("x.test").rcode == 0 and program.query_tcp("y.test").rcode == 0
         assert program.status_of(program.first())["Uid"][0] == USER
-        assert program.stop()[1] == 0
+        assert program.stop() == 0
         program.remove()
     finally:
         podman("volume", "rm", "--force", volume)
