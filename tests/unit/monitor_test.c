@@ -321,7 +321,8 @@ static int listen_at(struct room *room, struct control **out)
     struct control_setup setup = {.config = &room->config,
                                   .report = &room->report,
                                   .loop = room->loop,
-                                  .reload = on_reload, .upgrade = on_reload,
+                                  .reload = on_reload,
+                                  .upgrade = on_reload,
                                   .owner = room};
     return control_open(&room->boot, &setup, out);
 }
