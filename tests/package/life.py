@@ -107,6 +107,7 @@ def check_rights(booted):
     assert {int(number) for number in status["Uid"].split()} == {user} and user != 0
     assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapBnd"], 16) & ~(1 << 10) == 0
     assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
+    assert "dnseal_sandbox_degraded 0" in booted.run("dnseal", "--control", "status")
 
 
 def start(booted, unit="dnseal.service"):
@@ -296,7 +297,7 @@ def configure(system, server, authority):
     (system.root / "etc/dnseal/ca.pem").chmod(0o644)
     with open(system.root / FILE, "a") as file:
         file.write('upstreams: ["%s"]\ntls: { ca: /etc/dnseal/ca.pem }\ncache: { file: /var/lib/dnseal/cache }\n'
-                   'local: { forward: [test] }\n' % server.url)
+                   'local: { forward: [test] }\nsandbox: strict\n' % server.url)
 
 
 def live(booted, package, server, authority):
