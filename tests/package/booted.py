@@ -26,7 +26,8 @@ mount -t devpts -o newinstance,ptmxmode=0666,mode=0620 devpts "$root/dev/pts"
 cd "$root"
 mkdir -p .outside
 pivot_root . .outside
-exec chroot . sh -c 'umount -l /.outside && rmdir /.outside && mount --make-rshared / && exec env -i container=dnseal-test PATH=/usr/sbin:/usr/bin \
+exec chroot . sh -c 'umount -l /.outside && rmdir /.outside && mount --make-rshared / &&
+    exec env -i container=dnseal-test PATH=/usr/sbin:/usr/bin \
     /lib/systemd/systemd --unit=multi-user.target --log-target=console --show-status=no \
     systemd.mask=systemd-sysctl.service systemd.mask=systemd-udevd.service systemd.mask=console-getty.service'
 """
