@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from program import BINARY, ROOT
+from program import BINARY, ROOT, run
 
 UNITS = ROOT / "deploy" / "systemd"
 SECTIONS = re.compile(r"^\[(\w+)\]$", re.MULTILINE)
@@ -67,3 +67,17 @@ def test_what_the_units_name_is_there():
     assert SECTIONS.findall(text) == ["Unit", "Service", "Install"]
     commands = re.findall(r"^Exec\w+=/usr/sbin/dnseal ?(.*)$", text, re.MULTILINE)
     assert commands == ["--check", "", "--control reload"]
+
+
+def test_the_packaged_configuration_is_valid(tmp_path):
+    """As it is shipped, and with everything in force that it shows.
+    Shows: I9"""
+    shipped = (ROOT / "deploy" / "debian" / "dnseal.yaml").read_text()
+    assert all(line.startswith("#") for line in shipped.splitlines() if line)
+    shown = re.sub(r"^#(?=\w|  )", "", shipped, flags=re.MULTILINE).replace("/var/lib/dnseal", str(tmp_path))
+    assert shown.count("\n  - ") >= 4
+    for text in (shipped, shown):
+        file = tmp_path / "dnseal.yaml"
+        file.write_text(text)
+        done = run(["-c", str(file), "--check"])
+        assert done.returncode == 0, done.stderr
