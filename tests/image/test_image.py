@@ -83,6 +83,8 @@ def test_who_it_is(running):
         assert status["Uid"] == status["Gid"] == [USER] * 4 and set(status["Groups"]) <= {USER}
         assert status["NoNewPrivs"] == ["1"]
         assert {status[name][0] for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+    filters = [int(running.status_of(pid)["Seccomp_filters"][0]) for pid in processes]
+    assert filters[1] > filters[0], filters  # its own sandbox, inside that of the container
 
 
 def test_root_cannot_be_written_to(running):
@@ -142,6 +144,21 @@ def test_commands(running):
     """Shows: M9"""
     assert running.query_udp("x.test").rcode == 0
     assert 'dnseal_queries_total{transport="udp"} 1' in running.control("status")
+
+
+def test_reload(container, upstream, authority, tmp_path):
+    """A file that is mounted is read again as the ordinary user that everything runs as. Shows: M9"""
+    def write(port):
+        file.write_text("listen: [127.0.0.1:%d]\nupstreams: [\"%s\"]\ntls: {ca: /authority.pem}\n"
+                        "local: {forward: [test]}\n" % (port, upstream.url))
+    file = tmp_path / "dnseal.yaml"
+    write(5301)
+    program = container("--volume", "%s:/authority.pem:ro" % authority.ca,
+                        "--volume", "%s:/etc/dnseal/dnseal.yaml:ro" % file).ready()
+    write(5302)
+    program.control("reload")
+    program.port = 5302
+    assert program.query_udp("x.test").rcode == 0
 
 
 def test_stop(running):
