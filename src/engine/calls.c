@@ -91,7 +91,7 @@ static const struct calls_rule allowed[] = {
     CALL("clock_nanosleep", CALLS_MAIN, "waits for the log's thread to end"),
 
     CALL("recvmmsg", CALLS_WORKER, "queries over UDP"),
-    CALL("sendmmsg", CALLS_WORKER, "answers over UDP"),
+    CALL("sendmmsg", CALLS_WORKER | CALLS_MAIN, "answers over UDP, the last of them when a worker is closed"),
     CALL("accept4", CALLS_WORKER, "clients over TCP"),
     CALL("recvfrom", ASKING, "bytes of a stream; news of the network"),
     CALL("recvmsg", ASKING | CALLS_MAIN, "answers over UDP; letters of the monitor"),
