@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 #include "net/net.h"
 
@@ -193,7 +194,7 @@ static void drop_client(struct control_client *client)
     if (client->waiting == CONTROL_PULSE) {
         pulse_forget(&client->pulse);
     }
-    free(client->answer.bytes);
+    memory_close(client->answer.bytes, ANSWER_MOST);
     client->answer = (struct text){0};
     client->waiting = CONTROL_NOTHING;
 }
@@ -219,12 +220,14 @@ static void send_answer(struct control_client *client)
 /* Room for the answer; without it the client goes. */
 static bool open_answer(struct control_client *client)
 {
-    client->answer = (struct text){.sink.write = append, .bytes = malloc(ANSWER_MOST)};
-    client->sent = 0;
-    if (client->answer.bytes == NULL) {
+    void *bytes;
+    if (memory_open(ANSWER_MOST, &bytes) != 0) {
         drop_client(client);
+        return false;
     }
-    return client->answer.bytes != NULL;
+    client->answer = (struct text){.sink.write = append, .bytes = bytes};
+    client->sent = 0;
+    return true;
 }
 
 static void begin_answer(struct control_client *client, uint32_t status)

@@ -214,7 +214,7 @@ struct socket_entry {
 
 struct socket_table {
     struct socket_entry *entries;
-    size_t count, capacity;
+    size_t count;
     size_t inherited;              /* the first ones, which an engine of the program of before may read */
     const struct service *service; /* NULL: nothing was passed */
 };

@@ -12,10 +12,14 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 
 #include "net/net.h"
 
 #include "monitor/internal.h"
+
+/* All addresses of two configurations, over UDP and TCP, for as many workers as there can be. */
+enum { SOCKETS_MOST = 4 * CONFIG_LISTEN_MAX * METRICS_WORKERS_MAX };
 
 enum { BACKLOG = 1024, UDP_BUFFER = 4 * 1024 * 1024, UDP_BUFFER_LEAST = 1024 * 1024 };
 
@@ -110,19 +114,9 @@ static size_t count_of(const struct socket_table *table, const struct address *a
     return count;
 }
 
-static int make_room(struct socket_table *table)
+static int make_room(const struct socket_table *table)
 {
-    if (table->count < table->capacity) {
-        return 0;
-    }
-    size_t capacity = table->capacity == 0 ? 16 : 2 * table->capacity;
-    struct socket_entry *entries = realloc(table->entries, capacity * sizeof *entries);
-    if (entries == NULL) {
-        return ERROR_MEMORY;
-    }
-    table->entries = entries;
-    table->capacity = capacity;
-    return 0;
+    return table->count < SOCKETS_MOST ? 0 : ERROR_MEMORY;
 }
 
 static int open_socket(struct opening *opening, const struct address *address, bool udp)
@@ -316,7 +310,13 @@ int sockets_open(struct boot *boot, struct config_report *report)
 {
     const struct service *service = boot->service;
     struct opening opening = {.table = &boot->table, .journal = &boot->journal, .report = report};
-    int error = 0;
+    void *entries;
+    int error = memory_open(SOCKETS_MOST * sizeof *boot->table.entries, &entries);
+    if (error != 0) {
+        complain_to(report, "the list of sockets: %s", error_text(error));
+        return error;
+    }
+    boot->table.entries = entries;
     boot->table.service = service;
     for (size_t i = 0; boot->handover != NULL && i < boot->handover->socket_count && error == 0; i++) {
         error = take_inherited(&opening, boot->handover->sockets[i]);
@@ -389,6 +389,6 @@ void sockets_close_others(struct socket_table *table, const struct plan *plan)
 void sockets_close(struct socket_table *table)
 {
     close_from(table, 0);
-    free(table->entries);
+    memory_close(table->entries, SOCKETS_MOST * sizeof *table->entries);
     *table = (struct socket_table){0};
 }
