@@ -219,7 +219,9 @@ void boot_count_cache(const struct boot *boot)
 void boot_write_metrics(const struct boot *boot, struct metrics_sink *sink)
 {
     const struct metrics *all[BOOT_ENGINES_MAX + 1] = {boot->total};
-    memcpy(all + 1, boot->living, boot->living_count * sizeof *all);
+    for (size_t i = 0; i < boot->living_count; i++) {
+        all[i + 1] = boot->living[i];
+    }
     boot_count_cache(boot);
     metrics_text(all, boot->living_count + 1, sink);
 }

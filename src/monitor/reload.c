@@ -5,6 +5,7 @@
  * as it was and is told. Called by supervise.c and control.c.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -48,8 +49,7 @@ static void on_complaint(struct config_report *report, const char *line)
     char *said =
         size < SAID_MOST - reload->said_size ? realloc(reload->said, reload->said_size + size + 2) : NULL;
     if (said != NULL) {
-        memcpy(said + reload->said_size, line, size);
-        memcpy(said + reload->said_size + size, "\n", 2);
+        snprintf(said + reload->said_size, size + 2, "%s\n", line);
         reload->said = said;
         reload->said_size += size + 1;
     }
