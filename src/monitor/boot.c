@@ -237,7 +237,9 @@ int boot_open(struct boot *boot, struct config_report *report)
     error = error == 0 ? boot_open_facts(plan, report) : error;
     error = error == 0 ? open_cache(boot, report) : error;
     error = error == 0 ? sockets_open(boot, report) : error;
-    error = error == 0 ? sockets_share_out(&boot->table, plan, &boot->journal, report) : error;
+    if (error == 0 && sockets_share_out(&boot->table, plan, &boot->journal, report) != 0) {
+        error = boot->handover == NULL ? ERROR_INVALID : 0; /* the engine of before serves on, as it did */
+    }
     if (error == 0) {
         boot_tell_limits(boot);
     }

@@ -411,6 +411,12 @@ static int run(struct supervisor *supervisor)
         upgrade_take_over(supervisor);
         error = start_engine(supervisor);
     }
+    if (error != 0 && supervisor->current != NULL) {
+        upgrade_on_death(supervisor, error_text(error));
+        note_life(supervisor, 0);
+        supervise_plan_restart(supervisor);
+        error = 0; /* the engine of before serves on */
+    }
     if (error != 0) {
         complain("the engine cannot be started: %s", error_text(error));
         return 1;

@@ -13,7 +13,7 @@ import pytest
 
 import scripts
 import wire
-from clients import Flow
+from clients import Flow, udp_exchange
 from manager import bound
 from program import BINARY, anonymous, descriptors, is_sanitized, run, scaled
 from zone import Zone
@@ -251,6 +251,23 @@ def test_an_engine_that_cannot_start(dnseal, a, installed):
     assert program.query_udp("two.test").rcode == 0
     wait_for(lambda: len(program.engines()) == 1, 10)
     assert program.engines() != old
+
+
+def test_an_address_that_is_taken(dnseal, a, installed):
+    """Shows: P08, P02
+
+    No check of the configuration sees it: the old engine serves on, and the address is taken when it is free."""
+    program, other = dnseal(a, binary=str(installed)), dnseal(a)
+    old, free = program.engines(), "%s:%d" % (other.address, other.port)
+    replace(program, "listen:\n", "listen:\n  - %s\n" % free)
+    done = upgrade(program)
+    assert done.returncode == 1 and program.wait_event("upgrade_failed")
+    assert "cannot listen on %s" % free in program.text()
+    assert program.process.poll() is None and program.engines() == old
+    assert program.query_udp("one.test").rcode == 0
+    other.stop()
+    assert program.wait_event("upgrade", scaled(10))
+    assert udp_exchange(other.address, other.port, wire.query("two.test"), scaled(6)) is not None
 
 
 def test_a_handover_that_is_none(dnseal, a):
