@@ -9,6 +9,13 @@ size_t listen_hall_memory(const struct listen_options *options)
            slab_memory(sizeof(struct listen_connection), options->tcp_connections);
 }
 
+static void on_last_look(struct event_after *after)
+{
+    struct listen_hall *hall = container_of(after, struct listen_hall, last_look);
+    hall->draining = true;
+    while (listen_close_idle(hall, METRICS_TCP_CLOSES_DRAIN)) {}
+}
+
 int listen_hall_open(const struct listen_options *options, const struct listen_surroundings *surroundings,
                      struct listen_hall **out)
 {
@@ -21,6 +28,7 @@ int listen_hall_open(const struct listen_options *options, const struct listen_s
     hall->options = *options;
     hall->around = *surroundings;
     list_init(&hall->open);
+    event_after_init(&hall->last_look, on_last_look);
     error = slab_open(&hall->connections, sizeof(struct listen_connection), options->tcp_connections);
     if (error != 0) {
         memory_close(hall, sizeof *hall);
@@ -40,12 +48,14 @@ static void stop_accepting(struct listen_hall *hall)
 
 void listen_drain(struct listen_hall *hall)
 {
-    hall->draining = true;
     stop_accepting(hall);
     for (size_t i = 0; i < hall->udp_count; i++) {
         listen_udp_drain(&hall->udp[i]);
     }
-    while (listen_close_idle(hall, METRICS_TCP_CLOSES_DRAIN)) {}
+    for (struct list *node = hall->open.next; node != &hall->open; node = node->next) {
+        stream_look(&container_of(node, struct listen_connection, node)->stream);
+    }
+    event_after_add(hall->around.loop, &hall->last_look); /* behind those of the streams */
 }
 
 bool listen_busy(const struct listen_hall *hall)
@@ -56,6 +66,7 @@ bool listen_busy(const struct listen_hall *hall)
 void listen_hall_close(struct listen_hall *hall)
 {
     stop_accepting(hall);
+    event_after_remove(&hall->last_look);
     while (!list_empty(&hall->open)) {
         listen_connection_close(container_of(hall->open.next, struct listen_connection, node),
                                 METRICS_TCP_CLOSES_DRAIN);

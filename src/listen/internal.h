@@ -45,6 +45,7 @@ struct listen_hall {
     struct slab connections;
     struct list open; /* connections, idle longest first */
     bool draining;
+    struct event_after last_look; /* what connections had sent by then has been read */
     uint64_t limit_logged_at;
     size_t udp_count, tcp_count;
     struct listen_udp udp[LISTEN_SOCKETS_MAX];

@@ -52,8 +52,9 @@ void listen_hall_close(struct listen_hall *hall);
 int listen_udp_open(struct listen_hall *hall, int descriptor, unsigned group);
 int listen_tcp_open(struct listen_hall *hall, int descriptor, unsigned group);
 
-/* No new message from here on: what UDP sockets hold is taken and no more is read, no connection is accepted,
- * connections without a question are closed, the others when their last answer has left. */
+/* No new message from here on: what sockets and connections hold is taken, by the end of this turn, and no
+ * more is read, no connection is accepted, connections without a question are closed, the others when their
+ * last answer has left. */
 void listen_drain(struct listen_hall *hall);
 
 /* Whether anything is still open after a drain: connections with questions or with answers on their way. */

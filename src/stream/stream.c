@@ -367,15 +367,19 @@ void stream_pause(struct stream *stream)
     }
 }
 
-void stream_resume(struct stream *stream)
+void stream_look(struct stream *stream)
 {
-    if (!stream->paused) {
-        return;
-    }
-    stream->paused = false;
     stream->catching_up = true;
     if (stream->state == STREAM_OPEN && !stream->error) {
         event_after_add(stream->shop->loop, &stream->flush);
+    }
+}
+
+void stream_resume(struct stream *stream)
+{
+    if (stream->paused) {
+        stream->paused = false;
+        stream_look(stream);
     }
 }
 

@@ -111,6 +111,9 @@ int stream_send(struct stream *stream, struct span message);
 void stream_pause(struct stream *stream);
 void stream_resume(struct stream *stream);
 
+/* At the end of this turn what the socket holds is read, whether the loop was told of it or not. */
+void stream_look(struct stream *stream);
+
 bool stream_is_open(const struct stream *stream);
 
 /* Whether TCP is established; a TLS handshake may still be under way. */

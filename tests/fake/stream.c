@@ -316,12 +316,17 @@ void stream_pause(struct stream *stream)
     event_after_add(stream->shop->loop, &stream->flush);
 }
 
+void stream_look(struct stream *stream)
+{
+    stream->catching_up = true;
+    event_after_add(stream->shop->loop, &stream->flush);
+}
+
 void stream_resume(struct stream *stream)
 {
     if (stream->paused) {
         stream->paused = false;
-        stream->catching_up = true;
-        event_after_add(stream->shop->loop, &stream->flush);
+        stream_look(stream);
     }
 }
 

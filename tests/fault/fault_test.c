@@ -81,7 +81,9 @@ static void count_case(struct tally *tally, const struct fault_case *one)
     unsigned fired = run.page->fired;
     if (run.trouble[0] == '\0' && fired == 0 &&
         (run.refused || run.counts[ASKED_FAILED] + run.counts[ASKED_DROPPED] > 0)) {
-        run_trouble(&run, "no fault, and no service");
+        run_trouble(&run, "no fault, and no service: %s, %u right, %u SERVFAIL, %u dropped",
+                    run.refused ? "refused" : "started", run.counts[ASKED_RIGHT], run.counts[ASKED_FAILED],
+                    run.counts[ASKED_DROPPED]);
     }
     tally->fired += fired > 0;
     tally->strikes += fired;

@@ -394,6 +394,7 @@ static void a_drain_answers_what_waits_and_reads_nothing_new(void **state)
     int asks = connect_client(), idle = connect_client();
     send_query(asks, DNS_TYPE_A);
     listen_drain(doors);
+    event_loop_turn(loop, 0);
     assert_true(is_closed(idle));
     assert_true(listen_busy(doors));
     send_query(asks, DNS_TYPE_AXFR);
@@ -428,6 +429,32 @@ static void a_drain_takes_the_questions_that_had_arrived(void **state)
     }
     assert_int_equal(answers, EARLY); /* and not the late one */
     net_close(client);
+}
+
+/* Nobody can know when the other end reads: it had the whole question before the end began. */
+static void a_drain_takes_what_connections_had_sent(void **state)
+{
+    (void)state;
+    open_doors("127.0.0.1:0", "127.0.0.1:0");
+    int asks = connect_client(), waits = connect_client();
+    uint8_t frames[128];
+    size_t size = write_query(frames + 2, DNS_TYPE_AXFR);
+    bytes_put_u16(frames, (uint16_t)size);
+    send_query(waits, DNS_TYPE_A);
+    struct iovec part = {.iov_base = frames, .iov_len = size + 2};
+    assert_int_equal(net_tcp_write(asks, &part, 1), (int)size + 2);
+    assert_int_equal(net_tcp_write(waits, &part, 1), (int)size + 2);
+    listen_drain(doors);
+    event_loop_turn(loop, 0);
+    assert_int_equal(read_answer(asks), DNS_RCODE_REFUSED);
+    assert_true(is_closed(asks));
+    assert_int_equal(read_answer(waits), DNS_RCODE_REFUSED);
+    turn_for(TIMEOUT + 50 * CLOCK_MILLISECOND);
+    assert_int_equal(read_answer(waits), DNS_RCODE_SERVFAIL);
+    assert_true(is_closed(waits));
+    assert_int_equal(meter(METRICS_TCP_CLOSES_DRAIN), 2);
+    net_close(asks);
+    net_close(waits);
 }
 
 static void doors_close_whatever_stands_in_them(void **state)
@@ -532,6 +559,7 @@ int main(void)
         TEST(without_descriptors_accepting_rests),
         TEST(a_drain_answers_what_waits_and_reads_nothing_new),
         TEST(a_drain_takes_the_questions_that_had_arrived),
+        TEST(a_drain_takes_what_connections_had_sent),
         TEST(doors_close_whatever_stands_in_them),
         TEST(answers_come_from_the_address_that_was_asked),
         TEST(answers_come_from_the_ipv6_address_that_was_asked),
