@@ -92,10 +92,29 @@ static int resolve_as_ordinary_user(const char *user, struct config_report *repo
     return ERROR_INVALID;
 }
 
+/* Root in a container may be root by name alone. */
+static int check_rights(struct config_report *report)
+{
+    if (capng_get_caps_process() != 0 || (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETUID) != 0 &&
+                                          capng_have_capability(CAPNG_EFFECTIVE, CAP_SETGID) != 0)) {
+        return 0;
+    }
+    complain_to(
+        report,
+        "user: this root cannot become another user, since it has not the capabilities CAP_SETUID and "
+        "CAP_SETGID: start dnseal as an ordinary user (docker run --user 65532:65532), leave root "
+        "these two (--cap-add SETUID --cap-add SETGID), or let the engine stay root (an empty user)");
+    return ERROR_INVALID;
+}
+
 int privileges_resolve(const char *user, struct config_report *report, struct identity *out)
 {
     *out = (struct identity){0};
-    return geteuid() == 0 ? resolve_as_root(user, report, out) : resolve_as_ordinary_user(user, report, out);
+    if (geteuid() != 0) {
+        return resolve_as_ordinary_user(user, report, out);
+    }
+    int error = resolve_as_root(user, report, out);
+    return error == 0 && out->change ? check_rights(report) : error;
 }
 
 static void insist(bool done, const char *what)

@@ -112,6 +112,20 @@ def test_started_as_a_user_with_one_capability(everybodys, a, address):
         program.stop()
 
 
+def test_root_by_name_alone(dnseal, a, write_config):
+    """Shows: W1
+
+    As `docker run --user 0 --cap-drop ALL` starts it: it says so before it serves, and serves where root may stay."""
+    file, _, _ = write_config(a)
+    bare = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "--"]
+    words = [*bare, BINARY, "-c", str(file)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=scaled(10), check=False, env=clean_environment())
+    assert done.returncode == 1, done.stderr
+    assert "CAP_SETUID" in done.stderr and "--user 65532:65532" in done.stderr
+    program = dnseal(a, user="", prefix=bare)
+    assert program.query_udp("x.test").rcode == 0
+
+
 # ---- files
 
 
