@@ -97,6 +97,7 @@ static const struct calls_rule allowed[] = {
     CALL("recvmsg", ASKING | CALLS_MAIN, "answers over UDP; letters of the monitor"),
     CALL("sendmsg", EVERYBODY, "bytes of a stream; queries over UDP; letters to the monitor"),
     CALL("close", EVERYBODY, "connections, old log files"),
+    CALL("dup3", CALLS_MAIN, "connections of clients go to a newer engine"),
 
     CALL_WHEN("socket", ASKING, "IPv4, a stream", "connections to servers", IS(0, AF_INET),
               IS(1, QUIET(SOCK_STREAM)), IS(2, 0)),

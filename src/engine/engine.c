@@ -26,6 +26,7 @@
 #include "engine/announce.h"
 #include "engine/descriptors.h"
 #include "engine/log_writer.h"
+#include "engine/passing.h"
 #include "engine/sandbox.h"
 #include "engine/trap.h"
 
@@ -48,6 +49,7 @@ struct engine {
     struct cache cache;
     unsigned most_connections;
     struct sandbox sandbox;
+    struct passing passing;
     bool ending;
     bool pulsing;                    /* a pulse is not answered yet */
     char reason[ENGINE_REASON_SIZE]; /* why it cannot start */
@@ -107,7 +109,7 @@ static void drain_workers(struct engine *engine)
     event_timer_set(engine->loop, &engine->deadline,
                     event_now(engine->loop) + engine->setup->config->limits.drain_timeout);
     for (unsigned i = 0; i < engine->worker_count; i++) {
-        worker_drain(engine->workers[i]);
+        worker_drain(engine->workers[i], engine->passing.heir);
     }
 }
 
@@ -160,6 +162,15 @@ static void redirect_log(struct engine *engine, int descriptor)
     }
 }
 
+static void inherit(struct engine *engine, int descriptor)
+{
+    if (passing_inherit(&engine->passing, descriptor)) {
+        for (unsigned i = 0; i < engine->worker_count; i++) {
+            worker_inherit(engine->workers[i], descriptor);
+        }
+    }
+}
+
 static void on_channel(struct event_watch *watch, unsigned readiness)
 {
     (void)readiness;
@@ -176,6 +187,10 @@ static void on_channel(struct event_watch *watch, unsigned readiness)
         drain_workers(engine);
     } else if (packet[0] == ENGINE_LOG) {
         redirect_log(engine, passed);
+    } else if (packet[0] == ENGINE_HEIR) {
+        passing_set_heir(&engine->passing, passed, engine->ending);
+    } else if (packet[0] == ENGINE_INHERIT) {
+        inherit(engine, passed);
     } else if (packet[0] == ENGINE_PULSE) {
         begin_pulse(engine);
     }
@@ -442,6 +457,7 @@ static void go_down(struct engine *engine)
         log_writer_close(engine->log, LOG_PATIENCE);
     }
     sandbox_close(&engine->sandbox);
+    passing_close(&engine->passing);
     free(engine->sockets);
     if (engine->connections != NULL) {
         guard_connections_close(engine->connections);
@@ -465,6 +481,7 @@ int engine_run(const struct engine_setup *setup)
     }
     engine->setup = setup;
     engine->cache = setup->cache;
+    passing_init(&engine->passing);
     int error = come_up(engine);
     if (error != 0) {
         (void)send_letter(engine, ENGINE_FAILED, engine->reason);

@@ -56,6 +56,9 @@ enum engine_letter {
     ENGINE_ADDRESSES = 'A', /* from the engine: those of an upstream that is known by name */
     ENGINE_TRAPPED = 'T',   /* from the engine, its last word: a system call that the sandbox does not bear */
     ENGINE_LOG = 'L',       /* to the engine: write the log to the descriptor that comes along */
+    ENGINE_HEIR = 'H',      /* to the engine, before a drain or during it: connections of clients go on at the
+                             * other end of the pair whose descriptor comes along */
+    ENGINE_INHERIT = 'I',   /* to the engine: connections of clients come over that descriptor */
 };
 
 /* The letter ENGINE_ADDRESSES: written here, and read by somebody who need not believe it. */

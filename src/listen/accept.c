@@ -69,11 +69,15 @@ int listen_tcp_open(struct listen_hall *hall, int descriptor, unsigned group)
         return ERROR_EXHAUSTED;
     }
     struct listen_tcp *tcp = &hall->tcp[hall->tcp_count];
+    int error = net_local_address(descriptor, &tcp->local);
+    if (error != 0) {
+        return error;
+    }
     tcp->hall = hall;
     tcp->group = group;
     tcp->watch.ready = on_ready;
     event_timer_init(&tcp->pause, on_pause_over);
-    int error = event_watch_add(hall->around.loop, &tcp->watch, descriptor, EVENT_READ);
+    error = event_watch_add(hall->around.loop, &tcp->watch, descriptor, EVENT_READ);
     if (error == 0) {
         hall->tcp_count++;
     }

@@ -18,7 +18,7 @@ static struct listen_connection *connection_of(struct stream *stream)
     return container_of(stream, struct listen_connection, stream);
 }
 
-static bool is_idle(const struct listen_connection *connection)
+bool listen_connection_is_idle(const struct listen_connection *connection)
 {
     return connection->door.waiting_count == 0 && connection->stream.output_size == 0;
 }
@@ -40,7 +40,7 @@ bool listen_close_idle(struct listen_hall *hall, enum metrics_meter reason)
 {
     for (struct list *node = hall->open.next; node != &hall->open; node = node->next) {
         struct listen_connection *connection = container_of(node, struct listen_connection, node);
-        if (is_idle(connection)) {
+        if (listen_connection_is_idle(connection)) {
             listen_connection_close(connection, reason);
             return true;
         }
@@ -84,7 +84,7 @@ static struct deadline nearest_deadline(const struct listen_connection *connecti
     if (connection->overfull) {
         return (struct deadline){0, METRICS_TCP_CLOSES_OUTPUT};
     }
-    if (is_idle(connection) && connection->stream.partial_at == 0) {
+    if (listen_connection_is_idle(connection) && connection->stream.partial_at == 0) {
         nearest.at = connection->active_at + options->tcp_idle;
     }
     uint64_t partial_at = connection->stream.partial_at, write_at = write_deadline(connection);
@@ -119,16 +119,19 @@ static void touch(struct listen_connection *connection)
     list_append(&connection->hall->open, &connection->node);
 }
 
-/* The client has sent its last byte, or the program is about to stop: what is left is to answer what waits.
- */
-static bool close_when_done(struct listen_connection *connection)
+/* The client has sent its last byte, or the engine is about to end: what is left is to answer what waits.
+ * Whether nothing is to be read of it any more. */
+static bool leave_when_done(struct listen_connection *connection)
 {
-    if ((connection->ended || connection->hall->draining) && is_idle(connection)) {
-        listen_connection_close(connection,
-                                connection->ended ? METRICS_TCP_CLOSES_PEER : METRICS_TCP_CLOSES_DRAIN);
+    bool is_idle = listen_connection_is_idle(connection), draining = connection->hall->draining;
+    if (is_idle && connection->ended) {
+        listen_connection_close(connection, METRICS_TCP_CLOSES_PEER);
         return true;
     }
-    return false;
+    if (is_idle && draining) {
+        (void)listen_pass(connection);
+    }
+    return draining;
 }
 
 static void on_message(struct stream *stream, struct span message)
@@ -145,7 +148,7 @@ static void on_ended(struct stream *stream)
 {
     struct listen_connection *connection = connection_of(stream);
     connection->ended = true;
-    close_when_done(connection);
+    (void)leave_when_done(connection);
 }
 
 static void on_closed(struct stream *stream, int error)
@@ -162,7 +165,7 @@ static void on_closed(struct stream *stream, int error)
 static void on_drained(struct stream *stream)
 {
     struct listen_connection *connection = connection_of(stream);
-    if (!connection->overfull && !close_when_done(connection)) {
+    if (!connection->overfull && !leave_when_done(connection)) {
         stream_resume(stream);
     }
 }
@@ -229,23 +232,25 @@ static struct listen_connection *take_connection(struct listen_hall *hall)
     return connection;
 }
 
-void listen_connection_open(const struct listen_tcp *tcp, int descriptor, const struct address *remote)
+struct listen_connection *listen_connection_open(const struct listen_tcp *tcp, int descriptor,
+                                                 const struct address *remote)
 {
     struct listen_hall *hall = tcp->hall;
     enum guard_verdict verdict = enter(hall, remote);
     if (verdict != GUARD_ENTER) {
         count_refusal(hall, descriptor,
                       verdict == GUARD_FULL ? METRICS_TCP_CLOSES_LIMIT : METRICS_TCP_CLOSES_CLIENT_LIMIT);
-        return;
+        return NULL;
     }
     struct listen_connection *connection = take_connection(hall);
     if (connection == NULL) {
         guard_connections_leave(hall->around.connections, remote);
         count_refusal(hall, descriptor, METRICS_TCP_CLOSES_LIMIT);
-        return;
+        return NULL;
     }
     uint64_t now = event_now(hall->around.loop);
-    *connection = (struct listen_connection){.hall = hall, .peer = {.remote = *remote}, .active_at = now};
+    *connection =
+        (struct listen_connection){.hall = hall, .tcp = tcp, .peer = {.remote = *remote}, .active_at = now};
     int keepalive = (int)(hall->options.tcp_idle / (100 * CLOCK_MILLISECOND));
     query_door_init(&connection->door, QUERY_TCP, keepalive, on_reply);
     connection->door.group = tcp->group;
@@ -257,8 +262,9 @@ void listen_connection_open(const struct listen_tcp *tcp, int descriptor, const 
         listen_connection_close(connection,
                                 METRICS_TCP_CLOSES_MEMORY); /* counted before the client can see it */
         net_close(descriptor);
-        return;
+        return NULL;
     }
     stream_limit_output(&connection->stream, hall->options.tcp_output);
     event_timer_set(hall->around.loop, &connection->timer, now + shortest(&hall->options));
+    return connection;
 }

@@ -52,10 +52,17 @@ void listen_hall_close(struct listen_hall *hall);
 int listen_udp_open(struct listen_hall *hall, int descriptor, unsigned group);
 int listen_tcp_open(struct listen_hall *hall, int descriptor, unsigned group);
 
-/* No new message from here on: what sockets and connections hold is taken, by the end of this turn, and no
- * more is read, no connection is accepted, connections without a question are closed, the others when their
- * last answer has left. */
-void listen_drain(struct listen_hall *hall);
+/* No new message from here on: what UDP sockets hold is taken and no more is read, no connection is accepted.
+ * With an heir, the other end of what somebody passed to listen_inherit, no connection is read any more: each
+ * goes there as soon as its last answer has left. Without one (-1), what connections hold is taken by the end
+ * of this turn, and each is closed when its last answer has left. The descriptor stays the caller's; it may
+ * become another heir's (net_replace) at any time. */
+void listen_drain(struct listen_hall *hall, int heir);
+
+/* Goes on with connections that come over this descriptor, one end of net_local_pair, which stays the
+ * caller's until the hall is closed; more than one hall may read it. They belong to the TCP door at the same
+ * address; where there is none, they are closed. ERROR_EXHAUSTED, ERROR_MEMORY. */
+int listen_inherit(struct listen_hall *hall, int descriptor);
 
 /* Whether anything is still open after a drain: connections with questions or with answers on their way. */
 bool listen_busy(const struct listen_hall *hall);

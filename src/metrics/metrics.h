@@ -26,6 +26,8 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 40, METRICS_LABEL_MAX 
       "Queries that waited for the answer to another client's")                                              \
     X(TCP_CONNECTIONS, GAUGE, "dnseal_tcp_connections", "Open client connections, by transport")             \
     X(TCP_CLOSES, COUNTER, "dnseal_tcp_closes_total", "Client connections closed, by transport and reason")  \
+    X(TCP_PASSED, COUNTER, "dnseal_tcp_passed_total",                                                        \
+      "Client connections that went on with the next engine, by transport")                                  \
     X(CACHE_LOOKUPS, COUNTER, "dnseal_cache_lookups_total", "Questions looked up in the cache, by result")   \
     X(CACHE_ENTRIES, GAUGE, "dnseal_cache_entries", "Answers that are kept")                                 \
     X(CACHE_BYTES, GAUGE, "dnseal_cache_bytes", "Bytes that they take, with their books")                    \
@@ -89,6 +91,7 @@ enum { METRICS_WORKERS_MAX = 128, METRICS_UPSTREAMS_MAX = 40, METRICS_LABEL_MAX 
     X(TCP_CLOSES_PRESSURE, TCP_CLOSES, "transport=\"tcp\",reason=\"pressure\"")               \
     X(TCP_CLOSES_MEMORY, TCP_CLOSES, "transport=\"tcp\",reason=\"memory\"")                   \
     X(TCP_CLOSES_DRAIN, TCP_CLOSES, "transport=\"tcp\",reason=\"drain\"")                     \
+    X(TCP_PASSED, TCP_PASSED, "transport=\"tcp\"")                                            \
     X(JOINED, JOINED, "")                                                                     \
     X(CACHE_HIT, CACHE_LOOKUPS, "result=\"hit\"")                                             \
     X(CACHE_MISS, CACHE_LOOKUPS, "result=\"miss\"")                                           \

@@ -270,6 +270,17 @@ void process_send(struct process *process, enum engine_letter letter, int passed
     }
 }
 
+void process_bequeath(struct process *process, struct process *heir)
+{
+    int pair[2];
+    if (net_local_pair(pair) == 0) {
+        process_send(heir, ENGINE_INHERIT, pair[1]);
+        process_send(process, ENGINE_HEIR, pair[0]);
+        net_close(pair[0]);
+        net_close(pair[1]);
+    }
+}
+
 void process_drain(struct process *process, uint64_t timeout)
 {
     process->state = PROCESS_DRAINING;

@@ -65,12 +65,24 @@ void supervise_on_relief(struct supervisor *supervisor, struct process *old)
     }
 }
 
+/* Also of those that still finish what they have: the one that they know goes as well. */
+static void bequeath_connections(struct supervisor *supervisor, const struct process *old)
+{
+    for (size_t i = 0; i < BOOT_ENGINES_MAX; i++) {
+        struct process *process = &supervisor->processes[i];
+        if (process == old || process->state == PROCESS_DRAINING) {
+            process_bequeath(process, supervisor->current);
+        }
+    }
+}
+
 /* Who asked for it is told when the old engine reads no more: from then on all is as the new one has it. */
 void supervise_relieve(struct supervisor *supervisor, struct process *old, uint64_t timeout,
                        enum control_wait wait)
 {
     supervisor->relieved = old;
     supervisor->relief = wait;
+    bequeath_connections(supervisor, old);
     if (old != NULL) {
         process_drain(old, timeout);
         process_send(old, ENGINE_PULSE, -1);

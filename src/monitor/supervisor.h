@@ -106,6 +106,9 @@ void process_adopt(struct supervisor *supervisor, const struct handover_engine *
 /* A letter without text, with a descriptor where `passed` is not -1. */
 void process_send(struct process *process, enum engine_letter letter, int passed);
 
+/* Connections of clients go on with that one when this one ends; without memory for it they are closed. */
+void process_bequeath(struct process *process, struct process *heir);
+
 /* No more questions: it answers what it has, and ends. It is killed when that takes too long. */
 void process_drain(struct process *process, uint64_t timeout);
 

@@ -143,6 +143,10 @@ int net_local_send(int descriptor, struct span packet, int passed);
  * receives the descriptor or -1. */
 int net_local_receive(int descriptor, uint8_t *out, size_t size, int *passed);
 
+/* The first descriptor is another's from here on, at once for every thread; the second one stays as it is.
+ * ERROR_SYSTEM, ... */
+int net_replace(int descriptor, int by);
+
 /* Whether the machine has a route to the address (a connected UDP socket; nothing is sent). */
 bool net_has_route(const struct address *remote);
 

@@ -324,6 +324,11 @@ int net_local_receive(int descriptor, uint8_t *out, size_t size, int *passed)
 
 /* ---- small things ---- */
 
+int net_replace(int descriptor, int by)
+{
+    return dup3(by, descriptor, O_CLOEXEC) < 0 ? error_from_errno(errno) : 0;
+}
+
 bool net_has_route(const struct address *remote)
 {
     struct sockaddr_storage kernel;

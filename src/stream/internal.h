@@ -10,7 +10,7 @@
 enum {
     STREAM_FRAME_MAX = 2 + 65535,
     STREAM_READ_SIZE = 32 * 1024,
-    STREAM_INPUT_SIZE = STREAM_FRAME_MAX + STREAM_READ_SIZE,
+    STREAM_INPUT_SIZE = STREAM_UNREAD_MAX,
     STREAM_SCRATCH_SIZE = STREAM_INPUT_SIZE + TLS_RECORD_MAX,
 };
 
@@ -22,6 +22,7 @@ struct stream_block {
     uint16_t begin, end;
     uint8_t bytes[STREAM_BLOCK_SIZE - sizeof(struct list) - 2 * sizeof(uint16_t)];
 };
+_Static_assert(STREAM_INPUT_SIZE == STREAM_FRAME_MAX + STREAM_READ_SIZE, "one frame, and one more read");
 _Static_assert(sizeof(struct stream_block) == STREAM_BLOCK_SIZE, "a block is what the slab lends");
 
 /* ---- block.c ---- */

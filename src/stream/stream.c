@@ -301,6 +301,24 @@ int stream_accept(struct stream *stream, struct stream_shop *shop, int descripto
     return begin(stream, STREAM_OPEN);
 }
 
+size_t stream_unread(const struct stream *stream, uint8_t *out)
+{
+    assert(stream->input_size <= STREAM_UNREAD_MAX);
+    stream_blocks_copy(&stream->input, out, stream->input_size);
+    return stream->input_size;
+}
+
+int stream_put_back(struct stream *stream, struct span bytes)
+{
+    assert(stream->input_size == 0 && bytes.size <= STREAM_UNREAD_MAX);
+    int error = stream_blocks_append(stream, &stream->input, &bytes, 1);
+    if (error == 0) {
+        stream->input_size = bytes.size;
+        stream_look(stream);
+    }
+    return error;
+}
+
 void stream_limit_output(struct stream *stream, size_t bytes)
 {
     stream->output_limit = bytes;

@@ -21,7 +21,8 @@
 #include "event/event.h"
 #include "tls/tls.h"
 
-enum { STREAM_BLOCK_SIZE = 4096 };
+/* UNREAD_MAX: most bytes of stream_unread. */
+enum { STREAM_BLOCK_SIZE = 4096, STREAM_UNREAD_MAX = 2 + 65535 + 32 * 1024 };
 
 struct stream;
 
@@ -98,6 +99,14 @@ int stream_connect(struct stream *stream, struct stream_shop *shop, const struct
  * caller's. */
 int stream_accept(struct stream *stream, struct stream_shop *shop, int descriptor,
                   const struct stream_handler *handler);
+
+/* What was read of the peer and is no message of the owner's yet: a part of one, or what a pause has left. Up
+ * to STREAM_UNREAD_MAX bytes; returns their number. */
+size_t stream_unread(const struct stream *stream, uint8_t *out);
+
+/* As if these bytes, at most STREAM_UNREAD_MAX, were what the peer of a stream that was just accepted had
+ * sent first; messages among them come at the end of the turn. ERROR_EXHAUSTED. */
+int stream_put_back(struct stream *stream, struct span bytes);
 
 /* Most bytes that may wait for the peer; 64 KiB + 2 and nothing else until it is set. */
 void stream_limit_output(struct stream *stream, size_t bytes);

@@ -19,11 +19,14 @@
 
 enum letter { LETTER_NONE, LETTER_DRAIN, LETTER_STOP };
 
+/* Descriptors that connections come over, and of which the worker has not taken notice yet. */
+enum { INHERITANCES = 4 };
+
 struct worker {
     struct worker_setup setup;
     struct event_loop *loop;
     struct event_mailbox mailbox;
-    atomic_int letter;
+    atomic_int letter, heir, inheritances[INHERITANCES]; /* -1: none */
     bool draining, stopping;
     atomic_bool done;
     atomic_uint pulses, answered; /* pulses asked for, and those of them that a turn has seen */
@@ -104,13 +107,25 @@ static void answer_pulse(struct worker *worker)
     }
 }
 
+/* Without a watch on it the connections go to another worker, or end with the engine of before. */
+static void take_inheritances(struct worker *worker)
+{
+    for (size_t i = 0; i < INHERITANCES; i++) {
+        int descriptor = atomic_exchange_explicit(&worker->inheritances[i], -1, memory_order_acq_rel);
+        if (descriptor >= 0) {
+            (void)listen_inherit(worker->doors, descriptor);
+        }
+    }
+}
+
 static void on_letter(struct event_mailbox *mailbox)
 {
     struct worker *worker = container_of(mailbox, struct worker, mailbox);
+    take_inheritances(worker);
     int letter = atomic_load_explicit(&worker->letter, memory_order_acquire);
     if (letter == LETTER_DRAIN && !worker->draining) {
         worker->draining = true;
-        listen_drain(worker->doors);
+        listen_drain(worker->doors, atomic_load_explicit(&worker->heir, memory_order_acquire));
     } else if (letter == LETTER_STOP) {
         worker->stopping = true;
     }
@@ -266,6 +281,10 @@ int worker_open(const struct worker_setup *setup, struct worker **out)
         return ERROR_MEMORY;
     }
     worker->setup = *setup;
+    atomic_init(&worker->heir, -1);
+    for (size_t i = 0; i < INHERITANCES; i++) {
+        atomic_init(&worker->inheritances[i], -1);
+    }
     random_init(&worker->random);
     int (*const floors[])(struct worker *) = {open_ground, open_servers, open_changes, open_hall, open_doors};
     for (size_t i = 0; i < sizeof floors / sizeof floors[0]; i++) {
@@ -296,9 +315,21 @@ static void send_letter(struct worker *worker, enum letter letter)
     event_mailbox_post(&worker->mailbox);
 }
 
-void worker_drain(struct worker *worker)
+void worker_drain(struct worker *worker, int heir)
 {
+    atomic_store_explicit(&worker->heir, heir, memory_order_release);
     send_letter(worker, LETTER_DRAIN);
+}
+
+void worker_inherit(struct worker *worker, int descriptor)
+{
+    int none = -1;
+    for (size_t i = 0; i < INHERITANCES; i++, none = -1) {
+        if (atomic_compare_exchange_strong(&worker->inheritances[i], &none, descriptor)) {
+            event_mailbox_post(&worker->mailbox);
+            return;
+        }
+    }
 }
 
 void worker_stop(struct worker *worker)

@@ -75,8 +75,13 @@ int worker_open(const struct worker_setup *setup, struct worker **out);
 /* Begins to serve on a thread of its own. ERROR_SYSTEM. */
 int worker_start(struct worker *worker);
 
-/* From any thread: read nothing new, answer what waits, then end. */
-void worker_drain(struct worker *worker);
+/* From any thread: read nothing new, answer what waits, then end. Connections of clients go to the heir, as
+ * listen_drain says it. */
+void worker_drain(struct worker *worker, int heir);
+
+/* From any thread: connections of clients come over this descriptor, as listen_inherit says it. What is more
+ * than a worker bears is not watched by it. */
+void worker_inherit(struct worker *worker, int descriptor);
 
 /* From any thread: end with this turn. */
 void worker_stop(struct worker *worker);

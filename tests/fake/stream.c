@@ -275,6 +275,20 @@ int stream_accept(struct stream *stream, struct stream_shop *shop, int descripto
     return error;
 }
 
+size_t stream_unread(const struct stream *stream, uint8_t *out)
+{
+    const struct fake_connection *connection = connection_of(stream);
+    memcpy(out, connection->in.data, connection->in.size);
+    return connection->in.size;
+}
+
+int stream_put_back(struct stream *stream, struct span bytes)
+{
+    fake_bytes_append(&connection_of(stream)->in, bytes);
+    stream_look(stream);
+    return 0;
+}
+
 void stream_limit_output(struct stream *stream, size_t bytes)
 {
     stream->output_limit = bytes;

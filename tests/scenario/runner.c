@@ -30,7 +30,7 @@ static void other_sentence(struct world *world, struct words *words)
     } else if (words_take(words, "the cache is flushed")) {
         cache_clear(&world->cache);
     } else if (words_take(words, "drain")) {
-        listen_drain(world->doors);
+        listen_drain(world->doors, -1);
     } else if (words_take(words, "doors are busy")) {
         if (!listen_busy(world->doors)) {
             play_fails("they are not");

@@ -119,8 +119,7 @@ class Flow:
     def __init__(self, address, port, rate, name="flow-%d.test"):
         self.address, self.port, self.rate, self.name = address, port, rate, name
         self.sent, self.answers, self.stopping = {}, {}, threading.Event()
-        self.link = udp_socket(None, address)
-        self.link.connect((address, port))
+        self.link = self.connect()
         self.threads = [threading.Thread(target=work, daemon=True) for work in (self.send, self.receive)]
 
     def __enter__(self):
@@ -131,12 +130,24 @@ class Flow:
     def __exit__(self, *error):
         self.finish(0)
 
+    def connect(self):
+        link = udp_socket(None, self.address)
+        link.connect((self.address, self.port))
+        return link
+
+    def put(self, message):
+        self.link.send(message)
+
+    def take(self):
+        """The messages that are there."""
+        return [self.link.recv(65536)]
+
     def send(self):
         started, number = time.monotonic(), 0
         while not self.stopping.is_set():
             self.sent[number] = time.monotonic()
             try:
-                self.link.send(wire.query(self.name % number, message_id=number & 0xffff))
+                self.put(wire.query(self.name % number, message_id=number & 0xffff))
             except OSError:
                 pass
             number += 1
@@ -146,13 +157,12 @@ class Flow:
         while self.link.fileno() >= 0:
             try:
                 ready, _, _ = select.select([self.link], [], [], 0.1)
-                raw = self.link.recv(65536) if ready else None
+                messages = [wire.parse(raw) for raw in self.take()] if ready else []
             except (OSError, ValueError):
                 continue
-            if raw:
-                message = wire.parse(raw)
+            for message in messages:
                 self.answers.setdefault(message.id, []).append((time.monotonic(), message))
-            elif self.stopping.is_set() and len(self.answers) >= len(self.sent):
+            if not messages and self.stopping.is_set() and len(self.answers) >= len(self.sent):
                 return
 
     def finish(self, wait):
@@ -204,3 +214,25 @@ class Flow:
     def percentile(self, share):
         values = self.latencies
         return values[min(len(values) - 1, int(len(values) * share))]
+
+
+class StreamFlow(Flow):
+    """The same over one TCP connection, which stays open as long as the flow lasts."""
+
+    def __init__(self, *words, **more):
+        self.deframer = wire.Deframer()
+        super().__init__(*words, **more)
+
+    def connect(self):
+        link = socket.create_connection((self.address, self.port))
+        link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return link
+
+    def put(self, message):
+        self.link.sendall(wire.frame(message))
+
+    def take(self):
+        data = self.link.recv(65536)
+        if not data:
+            self.link.close()
+        return self.deframer.push(data)

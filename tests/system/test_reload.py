@@ -11,7 +11,7 @@ import pytest
 
 import scripts
 import wire
-from clients import Flow
+from clients import Flow, StreamFlow
 from conftest import new_address
 from program import anonymous, descriptors, is_sanitized, run, scaled
 from zone import Zone
@@ -407,6 +407,79 @@ def test_questions_that_wait_are_answered(dnseal, write_config, a, b):
     wait_for(lambda: len(program.engines()) == 1)
 
 
+@pytest.mark.parametrize("workers", [(1, 1), (3, 2)])
+def test_connections_of_clients_stay(dnseal, write_config, a, b, workers):
+    """Shows: pain 28, regression 19
+
+    One that has never asked, one that has, and one in the middle of a question go on with the new engine."""
+    program = dnseal(a, workers=workers[0])
+    message = wire.frame(wire.query("half.test"))
+    with program.tcp() as idle, program.tcp() as asked, program.tcp() as half:
+        assert asked.ask(wire.query("one.test")).data == [Zone.address("one.test")]
+        half.socket.sendall(message[:7])
+        rewrite(program, write_config, b, workers=workers[1])
+        reloaded(program)
+        wait_for(lambda: len(program.engines()) == 1)
+        half.socket.sendall(message[7:])
+        assert half.receive(scaled(3)).data == [Zone.address("half.test")]
+        for number, stream in enumerate((idle, asked, half)):
+            assert stream.ask(wire.query("x%d.test" % number)).data == [Zone.address("x%d.test" % number)]
+        assert a.names() == ["one.test."] and b.names() == ["half.test.", "x0.test.", "x1.test.", "x2.test."]
+        status = program.status()
+        assert status.total("dnseal_tcp_passed_total") == 3
+        assert status.total("dnseal_tcp_connections") == 3
+        assert status.total("dnseal_tcp_closes_total", reason="drain") == 0
+
+
+def test_a_connection_goes_when_its_question_is_answered(dnseal, write_config, a, b):
+    """Shows: pain 28, regression 19
+
+    What it asks meanwhile is for the new engine, through reloads that come in between."""
+    gate = a.script = scripts.Gate()
+    program = dnseal(a)
+    with program.tcp() as stream:
+        stream.send(wire.query("waits.test", message_id=1))
+        assert gate.wait(1, scaled(2)) == 1
+        rewrite(program, write_config, b)
+        reloaded(program)
+        reloaded(program)
+        stream.send(wire.query("later.test", message_id=2))
+        time.sleep(0.2)
+        gate.open()
+        first, second = stream.receive_many(2, scaled(3))
+        assert (first.id, first.data) == (1, [Zone.address("waits.test")])
+        assert (second.id, second.data) == (2, [Zone.address("later.test")])
+        assert a.names() == ["waits.test."] and b.names() == ["later.test."]
+        wait_for(lambda: len(program.engines()) == 1)
+        assert stream.ask(wire.query("last.test")).rcode == 0
+    assert program.status().total("dnseal_tcp_passed_total") == 1
+
+
+def test_connections_to_an_address_that_is_gone(dnseal, write_config, a, address):
+    """Shows: pain 28"""
+    program = dnseal(a)
+    with program.tcp() as stream:
+        assert stream.ask(wire.query("one.test")).rcode == 0
+        replace(program, program.address, address())
+        reloaded(program)
+        assert stream.closed_after(scaled(2))
+    assert program.status().total("dnseal_tcp_closes_total", reason="drain") == 1
+
+
+def test_more_connections_than_pass_at_once(dnseal, a):
+    """Shows: pain 28, O01"""
+    program = dnseal(a, limits={"tcp_connections": 800, "tcp_connections_per_client": 800})
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(program.tcp()) for _ in range(600)]
+        wait_for(lambda: program.status().total("dnseal_tcp_connections") == len(streams))
+        reloaded(program)
+        wait_for(lambda: program.status().total("dnseal_tcp_passed_total") == len(streams))
+        wait_for(lambda: len(program.engines()) == 1)
+        for stream in streams[::50]:
+            assert stream.ask(wire.query("one.test")).rcode == 0
+        assert program.status().total("dnseal_tcp_connections") == len(streams)
+
+
 def test_counters_never_go_back(dnseal, write_config, a, b):
     """Shows: pain 28"""
     program = dnseal(a)
@@ -516,7 +589,8 @@ def test_both_engines_die(dnseal, write_config, a, slow_start):
 def test_a_hundred_reloads_under_load(dnseal, write_config, a, b):
     """Shows: pain 28, regression 19
 
-    1,000 questions a second, good and bad files by turns: none lost, none failed, and nothing is left behind."""
+    1,000 questions a second over UDP and TCP, good and bad files by turns: none lost, none failed, no connection
+    closed, and nothing is left behind."""
     program = dnseal(a, b)
     good = pathlib.Path(program.file).read_text()
     reloaded(program)
@@ -525,8 +599,9 @@ def test_a_hundred_reloads_under_load(dnseal, write_config, a, b):
     before = descriptors(program.process.pid), anonymous(program.process.pid)
     rounds = 20 if is_sanitized() else 100
     with contextlib.ExitStack() as stack:
-        flows = [stack.enter_context(Flow(program.address, program.port, 250 / scaled(1),
-                                          "f%d-%%d.test" % number)) for number in range(4)]
+        kinds = [Flow, Flow, Flow, StreamFlow, StreamFlow]
+        flows = [stack.enter_context(kind(program.address, program.port, 200 / scaled(1),
+                                          "f%d-%%d.test" % number)) for number, kind in enumerate(kinds)]
         for number in range(rounds):
             is_good = number % 2 == 0
             pathlib.Path(program.file).write_text(good if is_good else good + "nonsense: 1\n")

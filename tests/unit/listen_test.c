@@ -1,46 +1,34 @@
 /* The front doors over real sockets: who is closed when and why, what is counted, and from which address
  * answers come. Questions are answered by the hall itself (a transfer is refused) or wait for a server that
  * is silent. */
-/* clang-format off */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-/* clang-format on */
+#include "listen_test.h"
 
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/error.h"
 
-#include "listen/internal.h"
+enum { RING_SIZE = 1 << 16, EARLY = 100 };
 
-enum { RING_SIZE = 1 << 16, CONNECTIONS = 4, PER_CLIENT = 3, EARLY = 100 };
-
-#define IDLE    (300 * CLOCK_MILLISECOND)
-#define MESSAGE (150 * CLOCK_MILLISECOND)
-#define TIMEOUT (600 * CLOCK_MILLISECOND)
-
-static struct event_loop *loop;
-static struct stream_shop shop;
+struct event_loop *loop;
+struct stream_shop shop;
 static struct random chance;
-static struct log quiet;
+struct log quiet;
 static struct metrics *metrics;
-static struct metrics_worker *page;
-static int metrics_descriptor, silent_server, udp_socket, tcp_socket;
+struct metrics_worker *page;
+int tcp_socket;
+static int metrics_descriptor, silent_server, udp_socket;
 static struct guard_access *allowed;
-static struct guard_connections *counts;
+struct guard_connections *counts;
 static struct upstream_pool *pool;
 static const uint8_t partition = 3;
-static struct query_hall *hall;
-static struct listen_hall *doors;
+struct query_hall *hall;
+struct listen_hall *doors;
 static struct address udp_address, tcp_address;
 
-static struct address address_of(const char *text)
+struct address address_of(const char *text)
 {
     struct address address;
     assert_int_equal(address_parse(span_text(text), 0, &address), 0);
@@ -90,7 +78,7 @@ static void open_hall(void)
     assert_int_equal(query_hall_open(&options, &around, &hall), 0);
 }
 
-static void open_doors(const char *udp, const char *tcp)
+struct listen_hall *open_empty_doors(void)
 {
     struct listen_options options = {.tcp_idle = IDLE,
                                      .tcp_message_timeout = MESSAGE,
@@ -104,7 +92,14 @@ static void open_doors(const char *udp, const char *tcp)
                                          .log = &quiet,
                                          .metrics = page,
                                          .wall = clock_wall};
-    assert_int_equal(listen_hall_open(&options, &around, &doors), 0);
+    struct listen_hall *opened;
+    assert_int_equal(listen_hall_open(&options, &around, &opened), 0);
+    return opened;
+}
+
+void open_doors(const char *udp, const char *tcp)
+{
+    doors = open_empty_doors();
     struct address udp_any = address_of(udp), tcp_any = address_of(tcp);
     size_t granted;
     assert_int_equal(net_udp_bind(&udp_any, false, 65536, &udp_socket, &granted), 0);
@@ -171,19 +166,19 @@ static int tear_down(void **state)
     return 0;
 }
 
-static uint64_t meter(enum metrics_meter which)
+uint64_t meter(enum metrics_meter which)
 {
     return atomic_load(&page->meter[which]);
 }
 
-static void turn_for(uint64_t span)
+void turn_for(uint64_t span)
 {
     for (uint64_t end = clock_monotonic() + span; clock_monotonic() < end;) {
         event_loop_turn(loop, CLOCK_MILLISECOND);
     }
 }
 
-static void turn_until(enum metrics_meter which, uint64_t wanted)
+void turn_until(enum metrics_meter which, uint64_t wanted)
 {
     for (unsigned i = 0; i < 3000 && meter(which) < wanted; i++) {
         event_loop_turn(loop, CLOCK_MILLISECOND);
@@ -193,8 +188,7 @@ static void turn_until(enum metrics_meter which, uint64_t wanted)
 
 /* ---- clients ---- */
 
-/* A transfer, which the hall refuses at once, or an address, which waits. */
-static size_t write_query(uint8_t *out, uint16_t type)
+size_t write_query(uint8_t *out, uint16_t type)
 {
     static const uint8_t query[] = {0xbe, 0xef, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 'a', 0, 0, 1, 0, 1};
     memcpy(out, query, sizeof query);
@@ -202,7 +196,7 @@ static size_t write_query(uint8_t *out, uint16_t type)
     return sizeof query;
 }
 
-static int connect_client(void)
+int connect_client(void)
 {
     int descriptor;
     assert_int_equal(net_tcp_connect(&tcp_address, &descriptor), 0);
@@ -210,14 +204,14 @@ static int connect_client(void)
     return descriptor;
 }
 
-static void send_bytes(int descriptor, const uint8_t *bytes, size_t size)
+void send_bytes(int descriptor, const uint8_t *bytes, size_t size)
 {
     struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
     assert_int_equal(net_tcp_write(descriptor, &part, 1), (int)size);
     turn_for(5 * CLOCK_MILLISECOND);
 }
 
-static void send_query(int descriptor, uint16_t type)
+void send_query(int descriptor, uint16_t type)
 {
     uint8_t frame[64];
     size_t size = write_query(frame + 2, type);
@@ -225,15 +219,14 @@ static void send_query(int descriptor, uint16_t type)
     send_bytes(descriptor, frame, size + 2);
 }
 
-static bool is_closed(int descriptor)
+bool is_closed(int descriptor)
 {
     uint8_t byte;
     int count = net_tcp_read(descriptor, &byte, 1);
     return count == 0 || (count < 0 && count != ERROR_AGAIN);
 }
 
-/* The answer's code, after which nothing more waits. */
-static unsigned read_answer(int descriptor)
+unsigned read_answer(int descriptor)
 {
     uint8_t bytes[512];
     int size = net_tcp_read(descriptor, bytes, sizeof bytes);
@@ -393,7 +386,7 @@ static void a_drain_answers_what_waits_and_reads_nothing_new(void **state)
     open_doors("127.0.0.1:0", "127.0.0.1:0");
     int asks = connect_client(), idle = connect_client();
     send_query(asks, DNS_TYPE_A);
-    listen_drain(doors);
+    listen_drain(doors, -1);
     event_loop_turn(loop, 0);
     assert_true(is_closed(idle));
     assert_true(listen_busy(doors));
@@ -420,7 +413,7 @@ static void a_drain_takes_the_questions_that_had_arrived(void **state)
     for (unsigned i = 0; i < EARLY; i++) {
         assert_int_equal(send(client, bytes, size, 0), (ssize_t)size);
     }
-    listen_drain(doors);
+    listen_drain(doors, -1);
     assert_int_equal(send(client, bytes, size, 0), (ssize_t)size);
     turn_for(20 * CLOCK_MILLISECOND);
     unsigned answers = 0;
@@ -444,7 +437,7 @@ static void a_drain_takes_what_connections_had_sent(void **state)
     struct iovec part = {.iov_base = frames, .iov_len = size + 2};
     assert_int_equal(net_tcp_write(asks, &part, 1), (int)size + 2);
     assert_int_equal(net_tcp_write(waits, &part, 1), (int)size + 2);
-    listen_drain(doors);
+    listen_drain(doors, -1);
     event_loop_turn(loop, 0);
     assert_int_equal(read_answer(asks), DNS_RCODE_REFUSED);
     assert_true(is_closed(asks));
@@ -564,6 +557,14 @@ int main(void)
         TEST(answers_come_from_the_address_that_was_asked),
         TEST(answers_come_from_the_ipv6_address_that_was_asked),
         TEST(doors_are_no_more_than_there_is_room),
+        TEST(an_idle_connection_goes_on_with_the_heir),
+        TEST(what_was_read_of_a_question_goes_along),
+        TEST(a_question_is_answered_before_its_connection_goes),
+        TEST(connections_wait_for_an_heir_that_is_busy),
+        TEST(an_heir_that_is_gone_takes_nothing),
+        TEST(an_heir_passes_on_when_it_ends_itself),
+        TEST(what_belongs_to_no_door_is_closed),
+        TEST(connections_may_come_from_several),
     };
     return cmocka_run_group_tests_name("listen", tests, NULL, NULL);
 }

@@ -306,7 +306,7 @@ static void a_worker_serves_drains_and_closes_twice(void **state)
         assert_int_equal(worker_start(worker), 0);
         assert_true(receive_answer(send_query(), 5000));
         assert_false(worker_is_done(worker));
-        worker_drain(worker);
+        worker_drain(worker, -1);
         wait_for_done();
         assert_true(worker_is_done(worker));
         int late = send_query(); /* stays in the socket for the next worker */
@@ -314,7 +314,7 @@ static void a_worker_serves_drains_and_closes_twice(void **state)
         assert_int_equal(worker_open(&world.setup, &worker), 0);
         assert_int_equal(worker_start(worker), 0);
         assert_true(receive_answer(late, 5000));
-        worker_drain(worker);
+        worker_drain(worker, -1);
         wait_for_done();
         worker_close(worker);
     }
@@ -380,7 +380,7 @@ static void a_stop_does_not_wait(void **state)
     while (metrics_sum(world.metrics, METRICS_PENDING) == 0) {
         sched_yield();
     }
-    worker_drain(worker);
+    worker_drain(worker, -1);
     worker_stop(worker);
     wait_for_done();
     worker_close(worker);
