@@ -9,9 +9,11 @@ import tempfile
 import types
 
 import beside
+import changes
 import machine
 import outages
 import peers
+import plot
 import report
 import results
 import roads
@@ -65,6 +67,22 @@ def check_loss_of_one():
     expect("the worse of both", seen, {"p99": 2, "failed": 3})
     failed = machine.Failed("why")
     expect("nothing is the worst", outages.worse({"p99": 1}, failed), failed)
+
+
+def check_changes():
+    calm = [(AWAY - 0.88, AWAY - 0.879, 0), (AWAY + 0.12, AWAY + 0.122, 0), (AWAY + 1.52, AWAY + 1.523, 0)]
+    seen = changes.judge_change(load(*calm, (AWAY + 0.22, AWAY + 0.32, 2)).queries(), AWAY)
+    slices = seen.pop(scenario.TIMELINE)
+    expect("a change", {metric: round(value) for metric, value in seen.items()},
+           {"failed": 1, "before": 1, "p99": 100, "longest_before": 1, "longest": 100})
+    expect("its timeline", {at: value for at, value in enumerate(slices) if value}, {22: 1, 42: 2, 44: 100, 70: 3})
+    dying = (AWAY + 0.001, AWAY + 0.002, 0)
+    seen = changes.judge_death(load(*calm, dying, (AWAY + 1.1, AWAY + 1.2, 2)).queries(), AWAY)
+    expect("a death", (round(seen["back"]), seen["late"]), (122, 1))
+    expect("a death without a return", failure_of(changes.judge_death, load(calm[0], dying).queries(), AWAY),
+           "no good answer after the engine died")
+    drawn = plot.timeline("X", "ms", slices)
+    expect("what is drawn", (drawn.count(","), ">100<" in drawn), (len(slices), True))
 
 
 def check_hedging():
@@ -157,6 +175,7 @@ def fail_for_unbound(_, peer):
 def main():
     check_log()
     check_outage()
+    check_changes()
     check_loss_of_one()
     check_hedging()
     with tempfile.TemporaryDirectory() as directory:

@@ -118,7 +118,7 @@ class Program:
         self.directory = tempfile.mkdtemp(dir=bench.directory)
         os.chmod(self.directory, 0o755)
         words = {"PORT": PORT, "SERVER": "127.0.0.1", "SERVER_PORT": 853, "NAME": certificates.NAME, "WORKERS": 1,
-                 "WARM": "10m", "ROUTES": "", "AUTHORITY": f"{bench.directory}/authority.pem", "RUN": self.directory, **peer.words,
+                 "WARM": "10m", "ROUTES": "", "CONTROL": "", "AUTHORITY": f"{bench.directory}/authority.pem", "RUN": self.directory, **peer.words,
                  **words}
         self.command = peer.prepare(words)
         self.cores = {PROGRAM_CORE} if words["WORKERS"] == 1 else {PROGRAM_CORE, BENCH_CORE}

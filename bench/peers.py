@@ -9,7 +9,7 @@ import subprocess
 TEMPLATES = pathlib.Path(__file__).resolve().parent / "peers"
 MIB = 1 << 20
 US, DIRECT = "dnseal", "direct"
-WORD = re.compile(r"@(PORT|SERVER2?|SERVER2?_PORT|HEDGE|ROUTES|NAME|AUTHORITY|RUN|WORKERS|WARM|CACHE|MEMORY)@")
+WORD = re.compile(r"@(PORT|SERVER2?|SERVER2?_PORT|HEDGE|ROUTES|NAME|AUTHORITY|CONTROL|RUN|WORKERS|WARM|CACHE|MEMORY)@")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ import plot
 import scenarios
 from beside import DEADLINE, PATIENCE
 from peers import DIRECT, US
+from scenario import TIMELINE
 
 VOID = "void"  # in the place of numbers: why there are none
 
@@ -30,7 +31,7 @@ def row(cells):
 
 def told_metrics():
     """By the id of a scenario, what its table and its bars need of an entry."""
-    return {scenario.identity: {*scenario.metrics, *(bar.metric for bar in scenario.bars), VOID}
+    return {scenario.identity: {*scenario.metrics, *(bar.metric for bar in scenario.bars), VOID, TIMELINE}
             for scenario in scenarios.ALL}
 
 
@@ -176,14 +177,21 @@ class Report:
                 "`PB` and its relatives are misses: every name is new; `PA` and its relatives are hits.",
                 "", *self.verdicts(), ""]
 
+    def plot(self, scenario):
+        """A timeline of the last round that has one, else the first metric of all."""
+        title = f"{scenario.identity}: {scenario.title}"
+        lines = [entry[TIMELINE] for entry in self.entries(scenario)[US] if TIMELINE in entry]
+        if lines:
+            return plot.timeline(title, "ms, longest answer of each slice; the change is in the middle", lines[-1])
+        metric, unit = next(iter(scenario.metrics.items()))
+        return plot.bars(title, unit, {name: median(entries, metric)
+                                       for name, entries in self.entries(scenario).items()})
+
     def plots(self, directory):
         for old in directory.glob("*.svg"):
             old.unlink()
         for scenario in self.chosen:
-            metric, unit = next(iter(scenario.metrics.items()))
-            values = {name: median(entries, metric) for name, entries in self.entries(scenario).items()}
-            title = f"{scenario.identity}: {scenario.title}"
-            (directory / f"{scenario.identity}.svg").write_text(plot.bars(title, unit, values))
+            (directory / f"{scenario.identity}.svg").write_text(self.plot(scenario))
 
     def write(self, docs):
         lines = [*self.head(), *self.runs(), *self.bars(), "## Numbers", ""]

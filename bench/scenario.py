@@ -7,6 +7,7 @@ import typing
 from peers import DIRECT
 
 ROUND_TRIP = 20  # milliseconds, of every road
+TIMELINE = "timeline"  # in an entry: one value for each of equal slices of time, drawn as it is
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@ import contextlib
 import random
 import time
 
+import changes
 import outages
 import roads
 from machine import FAR, PROGRAM_CORE, Failed, Load, Program, Server, ask, memory, road, switches, through
@@ -346,6 +347,7 @@ ALL = (
     Scenario("PG1", "from exec to the first answer", {"start": "ms", "start_bundle": "ms, Debian's authorities"},
              measure_start, (Bar("start", "", False, 10, 7.5), Bar("start_bundle", "", False, 40))),
     *outages.ALL,
+    *changes.ALL,
     *roads.ALL,
     Scenario("PH", "wake-ups at rest, after the time for which a connection is kept ready", {"wakeups": "a second"},
              measure_rest, (Bar("wakeups", "", False, 0),), joint=True, once=True),
