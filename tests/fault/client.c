@@ -23,6 +23,7 @@ enum {
     PATIENCE = 4500 + 2500,
     FORGET_PATIENCE = 5000,
     PENDING_PATIENCE = 100,
+    QUIET = 300,
     LOOK = 10,
     DATAGRAM_MAX = 4096,
     ID_BASE = 0x5a00,
@@ -208,12 +209,24 @@ static unsigned count_out(const struct run *run)
     return count;
 }
 
-/* When nothing waits inside any more, what has no answer must have been counted. */
+/* Nothing waits inside and as much was dropped as has no answer, for some time: else a question that is not
+ * read yet would be taken for one of those, when answers to somebody who has left were dropped. */
+static bool is_quiet(struct run *run, unsigned out)
+{
+    uint64_t drops = count_drops(run) - run->drops_seen, now = clock_monotonic();
+    if (out == 0 || drops < out || metrics_sum(run->metrics, METRICS_PENDING) > 0) {
+        run->quiet_since = 0;
+    } else if (run->quiet_since == 0) {
+        run->quiet_since = now;
+    }
+    return run->quiet_since != 0 && now - run->quiet_since > (uint64_t)run_scaled(QUIET) * CLOCK_MILLISECOND;
+}
+
+/* What has no answer then must have been counted. */
 static void look_for_drops(struct run *run)
 {
     unsigned out = count_out(run);
-    uint64_t drops = count_drops(run) - run->drops_seen;
-    if (out == 0 || drops < out || metrics_sum(run->metrics, METRICS_PENDING) > 0) {
+    if (!is_quiet(run, out)) {
         return;
     }
     run->drops_seen += out;
@@ -299,7 +312,9 @@ void client_await(struct run *run)
 {
     uint64_t until = clock_monotonic() + (uint64_t)run_scaled(PATIENCE) * CLOCK_MILLISECOND;
     while (run->trouble[0] == '\0' && count_out(run) > 0) {
-        if (!receive(run, LOOK)) {
+        if (receive(run, LOOK)) {
+            run->quiet_since = 0;
+        } else {
             look_for_drops(run);
         }
         if (clock_monotonic() > until) {
