@@ -7,7 +7,7 @@
 
 #include "metrics/metrics.h"
 
-enum { METRICS_VERSION = 7 };
+enum { METRICS_VERSION = 8 };
 
 static size_t mapping_size(size_t pages)
 {
@@ -154,6 +154,14 @@ void metrics_take_labels(struct metrics *total, const struct metrics *now)
     }
     memcpy(total->label, now->label, sizeof total->label);
     total->upstreams = now->upstreams;
+}
+
+void metrics_show_down(struct metrics *metrics, const char *label, bool is_down)
+{
+    size_t upstream = metrics_find_upstream(metrics, label);
+    if (upstream < metrics->upstreams) {
+        metrics->is_down[upstream] = is_down;
+    }
 }
 
 void metrics_retire(struct metrics *metrics)

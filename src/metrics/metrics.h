@@ -205,6 +205,7 @@ struct metrics {
     uint32_t upstreams;  /* labels that are set */
     uint32_t is_retired; /* the engine finishes what it has: its servers' state is no longer shown */
     char label[METRICS_UPSTREAMS_MAX][METRICS_LABEL_MAX]; /* terminated */
+    bool is_down[METRICS_UPSTREAMS_MAX]; /* for all workers: one that has not asked it lately does not know */
     struct metrics_worker worker[];
 };
 
@@ -252,6 +253,9 @@ void metrics_fold(struct metrics *total, const struct metrics *gone);
 
 /* The total has the upstreams of this mapping from now on, with what it counted for them. */
 void metrics_take_labels(struct metrics *total, const struct metrics *now);
+
+/* What the workers have found out together, whatever the one or other has last seen of this upstream. */
+void metrics_show_down(struct metrics *metrics, const char *label, bool is_down);
 
 void metrics_retire(struct metrics *metrics);
 

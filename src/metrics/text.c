@@ -151,10 +151,11 @@ static uint64_t sum_upstream(const struct page *page, const char *label, size_t 
     uint64_t sum = 0;
     for (size_t i = 0; i < page->count; i++) {
         size_t upstream = metrics_find_upstream(page->all[i], label);
-        bool is_past = meter == METRICS_UPSTREAM_UP && page->all[i]->is_retired;
-        if (upstream < page->all[i]->upstreams && !is_past) {
-            sum += sum_in(page->all[i], upstream, meter);
+        if (upstream == page->all[i]->upstreams) {
+            continue;
         }
+        bool is_hidden = page->all[i]->is_retired || page->all[i]->is_down[upstream];
+        sum += meter == METRICS_UPSTREAM_UP && is_hidden ? 0 : sum_in(page->all[i], upstream, meter);
     }
     return sum;
 }

@@ -216,6 +216,17 @@ void boot_count_cache(const struct boot *boot)
     metrics_set(&own->meter[METRICS_CACHE_EVICTIONS], numbers.evicted);
 }
 
+static void show_health(const struct boot *boot)
+{
+    const struct plan *plan = boot->plan;
+    for (size_t i = 0; i < plan->upstreams_used; i++) {
+        bool is_down = upstream_facts_is_down(plan->facts, i);
+        for (size_t k = 0; k < boot->living_count; k++) {
+            metrics_show_down(boot->living[k], plan->config->upstreams[i].label, is_down);
+        }
+    }
+}
+
 void boot_write_metrics(const struct boot *boot, struct metrics_sink *sink)
 {
     const struct metrics *all[BOOT_ENGINES_MAX + 1] = {boot->total};
@@ -223,6 +234,7 @@ void boot_write_metrics(const struct boot *boot, struct metrics_sink *sink)
         all[i + 1] = boot->living[i];
     }
     boot_count_cache(boot);
+    show_health(boot);
     metrics_text(all, boot->living_count + 1, sink);
 }
 

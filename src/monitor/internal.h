@@ -248,7 +248,7 @@ struct boot {
     struct socket_table table;
     struct metrics *total; /* the monitor's own meters, and those of engines that are gone */
     int total_descriptor;
-    const struct metrics *living[BOOT_ENGINES_MAX]; /* the meters of those that run */
+    struct metrics *living[BOOT_ENGINES_MAX]; /* the meters of those that run */
     size_t living_count;
     bool serves;                 /* an engine runs, and is not told to end */
     struct cache cache;          /* with a head of NULL where nothing is kept */

@@ -285,7 +285,8 @@ def test_full_disk_harms_nobody(dnseal, a, small_disk):
     with Flow(program.address, program.port, 300) as flow:
         time.sleep(2)
         flow.finish(scaled(5))
-    flow.assert_served(scaled(0.3))
+    flow.assert_served(scaled(2))
+    flow.assert_calm(0, limit=scaled(0.3), slow=6)
     lost = program.status().total("dnseal_log_dropped_total")
     assert lost > 0
     (small_disk / "ballast").unlink()

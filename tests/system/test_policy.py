@@ -289,6 +289,23 @@ def test_what_is_known_outlives_an_engine(dnseal, a, b):
     assert healthcheck(program).returncode == 0
 
 
+def test_one_client_shows_that_a_server_is_down(dnseal, a):
+    """Shows: F08
+
+    Its questions come to one worker of four; the others, which nobody asks, do not call the server up for it."""
+    program = dnseal(a, workers=4, cache={"size": 0})
+    ask_many(program, "before")
+    assert program.status().total("dnseal_upstream_up", upstream=a.url) > 1
+    a.kill()
+    with Flow(program.address, program.port, 20) as flow:
+        assert wait_health(program, 1, scaled(8))
+        assert program.status().total("dnseal_upstream_up", upstream=a.url) == 0
+        a.start()
+        assert wait_health(program, 0, scaled(8))
+        assert program.status().total("dnseal_upstream_up", upstream=a.url) >= 1
+        flow.finish(0)
+
+
 def test_who_is_told_to_stop_is_not_ready(dnseal, a):
     """Shows: P01"""
     program = dnseal(a, limits={"drain_delay": "2s"})

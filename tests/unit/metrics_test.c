@@ -446,6 +446,13 @@ static void engines_are_added_up_by_label(void **state)
     assert_true(value_of("dnseal_sandbox_degraded", "") == 1);
     assert_true(value_of("dnseal_upstream_queries_total", "{upstream=\"y\",outcome=\"answer\"}") == 7);
     assert_true(value_of("dnseal_upstream_up", "{upstream=\"y\"}") == 1);
+    metrics_show_down(all[1], "y", true);
+    metrics_show_down(all[1], "z", true); /* of another configuration */
+    expose_all((const struct metrics *const *)all, 2);
+    assert_true(value_of("dnseal_upstream_up", "{upstream=\"y\"}") == 0);
+    metrics_show_down(all[1], "y", false);
+    expose_all((const struct metrics *const *)all, 2);
+    assert_true(value_of("dnseal_upstream_up", "{upstream=\"y\"}") == 1);
     unsigned seen = 0;
     for (size_t i = 0; i < exposition.sample_count; i++) {
         const struct sample *sample = &exposition.samples[i];
