@@ -1,6 +1,6 @@
 /*
  * What this process was given when it was started: by a service manager (service.c, activation.c), and by the
- * program whose place it takes (handover.c). Part of monitor/internal.h.
+ * program whose place it takes (handover_read.c). Part of monitor/internal.h.
  */
 #ifndef MONITOR_INHERITED_H
 #define MONITOR_INHERITED_H
@@ -97,9 +97,13 @@ bool activation_has(const struct service *service, int descriptor);
  * socket has a worker. */
 bool activation_is_for_worker(size_t nth, size_t count, unsigned worker, unsigned workers);
 
-/* ---- handover.c ---- */
+/* ---- handover.c, handover_read.c ---- */
 
 enum { UPGRADE_CLIENTS_MAX = 8 };
+
+/* How the text begins, before the number of the process, and where its descriptor is named. */
+#define HANDOVER_HEAD     "dnseal handover 1 "
+#define HANDOVER_VARIABLE "DNSEAL_HANDOVER="
 
 /* An engine that the program of before has started. */
 struct handover_engine {
@@ -140,6 +144,9 @@ struct handover {
 /* What the environment names; without a name of it there is none. To be called before any descriptor is
  * opened. ERROR_INVALID after a message on standard error. */
 int handover_read(char *const *environment, struct handover *out);
+
+/* None at all; and the end of one. */
+void handover_init(struct handover *handover);
 void handover_free(struct handover *handover);
 
 /* The environment without what is said there of descriptors, and with one entry more where `further` is not

@@ -123,7 +123,7 @@ static void execute(struct supervisor *supervisor)
     keeper_leave(supervisor->boot->keeper);
     upgrade->client_count = control_waiting(supervisor->control, upgrade->clients);
     int error = handover_write(supervisor, &handed);
-    snprintf(named, sizeof named, "DNSEAL_HANDOVER=%d", handed);
+    snprintf(named, sizeof named, HANDOVER_VARIABLE "%d", handed);
     char **environment = error == 0 ? handover_environment(sources->environment, named) : NULL;
     if (environment != NULL) {
         execve(upgrade->path, sources->argv, environment);
