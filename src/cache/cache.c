@@ -95,6 +95,17 @@ void cache_mend(struct cache *cache, uint32_t owner)
     }
 }
 
+void cache_mend_all(struct cache *cache)
+{
+    for (uint32_t i = 0; i < cache->head->layout.parts; i++) {
+        struct cache_view view = cache_view_of(cache->head, i);
+        uint32_t holder = atomic_load_explicit(&view.part->holder, memory_order_relaxed);
+        if (holder != 0) {
+            cache_mend(cache, holder);
+        }
+    }
+}
+
 uint64_t cache_generation(const struct cache *cache)
 {
     return atomic_load_explicit(&cache->head->generation, memory_order_seq_cst);

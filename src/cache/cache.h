@@ -53,6 +53,10 @@ void cache_close(struct cache *cache);
  * Until then nothing can be stored in that part; what is in it is found. */
 void cache_mend(struct cache *cache, uint32_t owner);
 
+/* The same for whoever was writing, the caller as well: to be called by the first of new processes, when all
+ * those of before are gone. */
+void cache_mend_all(struct cache *cache);
+
 /* Times are milliseconds of a clock that all processes share and that runs on while the machine sleeps. It
  * begins at CACHE_TIME_BEGIN and not at 0, so that what is brought back into the cache may be older than the
  * machine runs. */
