@@ -1,6 +1,8 @@
 """Plain clients: one UDP question, TCP connections that can misbehave, and crowds of both."""
+import re
 import select
 import socket
+import subprocess
 import threading
 import time
 
@@ -236,3 +238,25 @@ class StreamFlow(Flow):
         if not data:
             self.link.close()
         return self.deframer.push(data)
+
+
+class Load:
+    """dnsperf with names that are cached from here on, over UDP or TCP."""
+
+    def __init__(self, program, directory, rate, seconds, mode="udp"):
+        self.rate, self.seconds, self.names = rate, seconds, ["n%d.test" % number for number in range(100)]
+        for name in self.names:
+            assert program.query_udp(name).rcode == 0
+        file = directory / "names"
+        file.write_text("".join("%s A\n" % name for name in self.names))
+        command = ["dnsperf", "-m", mode, "-s", program.address, "-p", str(program.port), "-d", str(file), "-l", str(seconds),
+                   "-Q", str(rate), "-c", "16", "-q", "2000", "-t", "4"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def assert_served(self, patience):
+        """None was lost, none has failed, and no connection was opened anew."""
+        text, _ = self.process.communicate(timeout=patience)
+        sent, lost = (int(re.search(r"Queries %s:\s+(\d+)" % word, text).group(1)) for word in ("sent", "lost"))
+        assert lost == 0 and sent > self.rate * self.seconds * 0.5, text
+        assert re.search(r"Response codes:\s+NOERROR %d \(100.00%%\)" % sent, text), text
+        assert "Reconnections:" not in text or re.search(r"Reconnections:\s+0\b", text), text

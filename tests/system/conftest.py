@@ -185,13 +185,14 @@ def dnseal(write_config):
 @pytest.fixture
 def managed(write_config, tmp_path):
     """managed(*servers, sockets=..., names=..., watchdog=..., **changes of R0) starts the program as a service manager
-    does, and waits for its ready event; told to notify=False, without a socket for its words."""
+    does, and waits for its ready event; told to notify=False, without a socket for its words; `most` is how many
+    descriptors it keeps."""
     started = []
 
-    def make(*servers, sockets=(), names="", watchdog=None, notify=True, ready=True, at=None, env=None, arguments=(),
-             binary=None, **changes):
+    def make(*servers, sockets=(), names="", watchdog=None, notify=True, most=1024, ready=True, at=None, env=None,
+             arguments=(), binary=None, **changes):
         file, home, number = write_config(*servers, at=at, **changes)
-        words = Words(tmp_path / ("notify-%d" % next(COUNTER))) if notify else None
+        words = Words(tmp_path / ("notify-%d" % next(COUNTER)), most) if notify else None
         program = Managed(file, home, number, env=env, arguments=arguments)
         program.binary = binary or program.binary
         started.append(program.manage(words, sockets, names, watchdog))

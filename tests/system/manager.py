@@ -1,7 +1,8 @@
-"""A service manager for the tests, as systemd is to its services: the socket that it is told things at, the sockets that
-it passes, and the environment in which both are named."""
+"""A service manager for the tests, as systemd is to its services: the socket that it is told things at, the descriptors
+that it keeps and gives back, the sockets that it passes, and the environment in which all are named."""
 import array
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from program import BINARY, Program, clean_environment, scaled
 # Becomes the program, when everything is in its place: descriptors from 3 on, and LISTEN_PID, which has to name the
 # process that reads it.
 LAUNCHER = """
-import os, sys
+import fcntl, os, sys
 given, names, watchdog = [int(word) for word in sys.argv[1].split()], sys.argv[2], sys.argv[3] == "yes"
-high = [os.dup2(one, 200 + at) for at, one in enumerate(given)]
+above = max([200, *given]) + len(given)
+high = [fcntl.fcntl(one, fcntl.F_DUPFD, above) for one in given]
 for at, one in enumerate(high):
     os.dup2(one, 3 + at)
     os.close(one)
@@ -25,16 +27,17 @@ if given:
         os.environ["LISTEN_FDNAMES"] = names
 if watchdog:
     os.environ["WATCHDOG_PID"] = str(os.getpid())
-os.closerange(3 + len(given), 300)
+os.closerange(3 + len(given), above)
 os.execv(sys.argv[4], sys.argv[4:])
 """
 
 
 class Words:
-    """What the program says, in order; each with the time at which it came."""
+    """What the program says, in order; each with the time at which it came. What it stores is kept, by name, as systemd
+    does it: at most so many descriptors, and none twice."""
 
-    def __init__(self, path):
-        self.path = str(path)
+    def __init__(self, path, most=1024):
+        self.path, self.most, self.stored, self.paused = str(path), most, [], threading.Event()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + self.path[1:] if self.path.startswith("@") else self.path)
         self.changed, self.heard, self.descriptors = threading.Condition(), [], []
@@ -46,16 +49,55 @@ class Words:
                 data, control, _, _ = self.socket.recvmsg(4096, socket.CMSG_SPACE(16 * 4))
             except OSError:
                 return
+            came = array.array("i")
             for _, _, inside in control:
-                passed = array.array("i")
-                passed.frombytes(inside[:len(inside) - len(inside) % passed.itemsize])
-                self.descriptors += passed
+                came.frombytes(inside[:len(inside) - len(inside) % came.itemsize])
+            while self.paused.is_set():
+                time.sleep(0.01)
             with self.changed:
-                self.heard += [(time.monotonic(), word) for word in data.decode().split("\n")]
+                words = data.decode().split("\n")
+                self.note(words, came)
+                self.heard += [(time.monotonic(), word) for word in words]
                 self.changed.notify_all()
+
+    def note(self, words, came):
+        name = next((word.split("=", 1)[1] for word in words if word.startswith("FDNAME=")), "stored")
+        if "FDSTORE=1" in words:
+            for descriptor in came:
+                self.keep(name, descriptor)
+        elif "FDSTOREREMOVE=1" in words:
+            self.forget(name)
+        else:
+            self.descriptors += came
+
+    def keep(self, name, descriptor):
+        known = [inode(kept) for _, kept in self.stored]
+        if inode(descriptor) in known or len(self.stored) >= self.most:
+            os.close(descriptor)
+        else:
+            self.stored.append((name, descriptor))
+
+    def forget(self, name=None):
+        """All of it without a name, as where a service is stopped for good."""
+        gone = [kept for kept in self.stored if name in (None, kept[0])]
+        self.stored = [kept for kept in self.stored if kept not in gone]
+        for _, descriptor in gone:
+            os.close(descriptor)
+
+    def settle(self):
+        """Everything that was said before has been heard."""
+        mark = "MARK=%s" % os.urandom(8).hex()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+            own.sendto(mark.encode(), self.socket.getsockname())
+        assert self.wait(mark)
+
+    def names(self):
+        """What is stored, without our prefix, and without the number at the end of what is memory."""
+        return sorted(re.sub(r"^dnseal-stored-(?:(cache|total)-\d+$)?", r"\1", name) for name, _ in self.stored)
 
     def close(self):
         self.socket.close()
+        self.forget()
         for descriptor in self.descriptors:
             os.close(descriptor)
 
@@ -78,6 +120,11 @@ class Words:
         return False
 
 
+def inode(descriptor):
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
 class Managed(Program):
     """A program under a manager."""
 
@@ -93,8 +140,12 @@ class Managed(Program):
             env["NOTIFY_SOCKET"] = self.words.path
         if self.watchdog is not None:
             env["WATCHDOG_USEC"] = str(int(self.watchdog * 1e6))
-        given = [one.fileno() for one in self.sockets]
-        command = [sys.executable, "-c", LAUNCHER, " ".join(map(str, given)), self.names,
+        given, names = [one.fileno() for one in self.sockets], self.names
+        if self.words is not None and self.words.stored:
+            names = ":".join([*filter(None, names.split(":") if names else ["a.socket"] * len(given)),
+                              *(name for name, _ in self.words.stored)])
+            given += [descriptor for _, descriptor in self.words.stored]
+        command = [sys.executable, "-c", LAUNCHER, " ".join(map(str, given)), names,
                    "yes" if self.watchdog is not None else "no", self.binary, "-c", self.file, *self.arguments]
         self.process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=subprocess.PIPE, preexec_fn=self.limit, pass_fds=given)
@@ -103,6 +154,13 @@ class Managed(Program):
         if ready and self.wait_event("ready", scaled(10)) is None:
             raise AssertionError("not ready (exit %s): %s" % (self.process.poll(), self.text()))
         return self
+
+
+    def restart(self, stop=None):
+        """The next process; the store is what the manager has by then. `stop`: another end than a clean one."""
+        (stop or self.stop)()
+        self.words.settle()
+        return self.start()
 
 
 def bound(address, port, kind, reuse_port=False):
