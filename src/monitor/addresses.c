@@ -318,6 +318,7 @@ void addresses_note(struct boot *boot, struct plan *plan, struct span letter)
     plan->known[upstream] = list;
     if (plan == boot->plan) {
         renew(boot);
+        store_note(boot);
     }
 }
 

@@ -117,13 +117,18 @@ void boot_tell_limits(struct boot *boot)
 static bool adopt_total(struct boot *boot)
 {
     struct handover *handover = boot->handover;
-    if (handover == NULL || handover->total < 0) {
+    if (handover == NULL || handover->total_size == 0) {
+        return false;
+    }
+    if (handover->total < 0) {
+        store_tell(boot, "total", STORE_MISSING);
         return false;
     }
     bool is_adopted = metrics_adopt(handover->total, handover->total_size, &boot->total) == 0;
     if (is_adopted) {
         boot->total_descriptor = handover->total;
     } else {
+        store_tell(boot, "total", STORE_UNREADABLE);
         close(handover->total);
     }
     handover->total = -1;
@@ -168,15 +173,23 @@ int boot_open_cache(uint64_t size, struct cache *out, struct config_report *repo
 }
 
 /* That of the program of before, where this one can read it. */
-static bool adopt_cache(struct handover *handover, struct cache *out)
+static bool adopt_cache(struct boot *boot, struct cache *out)
 {
-    if (handover == NULL || handover->cache < 0) {
+    struct handover *handover = boot->handover;
+    if (handover == NULL || handover->cache_size == 0) {
+        return false;
+    }
+    if (handover->cache < 0) {
+        store_tell(boot, "cache", STORE_MISSING);
         return false;
     }
     bool is_adopted = handover->is_cache_readable &&
                       cache_adopt(handover->cache, handover->cache_size, (uint32_t)getpid(), out) == 0;
     if (!is_adopted) {
+        store_tell(boot, "cache", STORE_UNREADABLE);
         close(handover->cache);
+    } else if (handover->is_stored) {
+        cache_mend_all(out);
     }
     handover->cache = -1;
     return is_adopted;
@@ -186,7 +199,8 @@ static int open_cache(struct boot *boot, struct config_report *report)
 {
     struct cache before;
     uint64_t size = boot->plan->config->cache.size;
-    if (!adopt_cache(boot->handover, &before)) {
+    boot->cache_is_kept = adopt_cache(boot, &before);
+    if (!boot->cache_is_kept) {
         return boot_open_cache(size, &boot->cache, report);
     }
     if (boot->handover->cache_size == size) {
@@ -245,12 +259,16 @@ int boot_open(struct boot *boot, struct config_report *report)
     struct plan *plan = boot->plan;
     int error = privileges_resolve(plan->config->user, report, &plan->identity);
     error = error == 0 ? open_log(boot, report) : error;
+    if (error == 0 && boot->handover != NULL && boot->handover->trouble != NULL) {
+        store_tell(boot, STORE_TEXT, boot->handover->trouble);
+    }
     error = error == 0 ? open_total(boot, report) : error;
     error = error == 0 ? boot_open_facts(plan, report) : error;
     error = error == 0 ? open_cache(boot, report) : error;
     error = error == 0 ? sockets_open(boot, report) : error;
     if (error == 0 && sockets_share_out(&boot->table, plan, &boot->journal, report) != 0) {
-        error = boot->handover == NULL ? ERROR_INVALID : 0; /* the engine of before serves on, as it did */
+        /* An engine of before serves on, as it did. */
+        error = boot->handover != NULL && boot->handover->engine_count > 0 ? 0 : ERROR_INVALID;
     }
     if (error == 0) {
         boot_tell_limits(boot);

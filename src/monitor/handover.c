@@ -1,7 +1,7 @@
 /*
- * What one program hands to the next one that takes its place in the same process: descriptors that stay open
- * over the exec, and a text that says what they are. Written by upgrade.c before the exec; handover_read.c
- * reads it.
+ * What one program hands to the next one: descriptors, and a text that says what they are. They stay open
+ * over the exec that upgrade.c does, or a service manager keeps them for the process after this one
+ * (store.c). handover_read.c reads it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,12 +20,26 @@
 
 struct writing {
     FILE *text;
-    bool is_open; /* descriptors are to stay open over an exec, else to be closed by it */
+    bool is_stored; /* a service manager keeps them */
+    bool is_open;   /* else: descriptors are to stay open over an exec, or to be closed by it */
 };
 
 static void keep_open(const struct writing *writing, int descriptor)
 {
     (void)fcntl(descriptor, F_SETFD, writing->is_open ? 0 : FD_CLOEXEC);
+}
+
+/* By its number, or by the name that it is stored under. */
+static void write_memory(const struct writing *writing, const char *what, int descriptor)
+{
+    char name[STORE_NAME_SIZE];
+    if (writing->is_stored) {
+        store_name_memory(what, descriptor, name);
+        fprintf(writing->text, "%s %s ", what, name);
+    } else {
+        keep_open(writing, descriptor);
+        fprintf(writing->text, "%s %d ", what, descriptor);
+    }
 }
 
 static void write_sockets(const struct writing *writing, const struct boot *boot)
@@ -86,22 +100,43 @@ static void write_known(const struct writing *writing, const struct plan *plan)
     }
 }
 
+/* What outlives an engine and a configuration. */
+static void write_lasting(const struct writing *writing, const struct boot *boot)
+{
+    if (boot->cache.head != NULL) {
+        write_memory(writing, "cache", boot->cache.descriptor);
+        fprintf(writing->text, "%" PRIu64 " %d\n", boot->plan->config->cache.size, DNS_STORED_FORM);
+    }
+    write_memory(writing, "total", boot->total_descriptor);
+    fprintf(writing->text, "%zu\n", metrics_memory(0));
+    write_groups(writing, boot->plan->config);
+    write_known(writing, boot->plan);
+}
+
+/* What the next program has to forget where it needs it no more. */
+static void write_stored(const struct writing *writing, const struct store *store)
+{
+    if (store == NULL || store->text < 0) {
+        return;
+    }
+    keep_open(writing, store->text);
+    fprintf(writing->text, "text %d\n", store->text);
+    for (size_t i = 0; i < store->count; i++) {
+        if (store->pieces[i].is_there) {
+            fprintf(writing->text, "stored %" PRIu64 " %s\n", store->pieces[i].inode, store->pieces[i].name);
+        }
+    }
+}
+
 static void write_all(const struct writing *writing, const struct supervisor *supervisor)
 {
     const struct boot *boot = supervisor->boot;
     fprintf(writing->text, "%s%d\n", HANDOVER_HEAD, (int)getpid());
-    if (boot->cache.head != NULL) {
-        keep_open(writing, boot->cache.descriptor);
-        fprintf(writing->text, "cache %d %" PRIu64 " %d\n", boot->cache.descriptor,
-                boot->plan->config->cache.size, DNS_STORED_FORM);
-    }
-    keep_open(writing, boot->total_descriptor);
-    fprintf(writing->text, "total %d %zu\n", boot->total_descriptor, metrics_memory(0));
+    write_lasting(writing, boot);
     write_sockets(writing, boot);
     write_passed(writing, boot->service);
+    write_stored(writing, boot->store);
     write_engines(writing, supervisor);
-    write_groups(writing, boot->plan->config);
-    write_known(writing, boot->plan);
     for (size_t i = 0; i < supervisor->upgrade.client_count; i++) {
         keep_open(writing, supervisor->upgrade.clients[i]);
         fprintf(writing->text, "client %d\n", supervisor->upgrade.clients[i]);
@@ -132,6 +167,22 @@ int handover_write(const struct supervisor *supervisor, int *descriptor)
         error = error_from_errno(errno);
     }
     return error;
+}
+
+int handover_describe(const struct boot *boot, char **text, size_t *size)
+{
+    struct writing writing = {.text = open_memstream(text, size), .is_stored = true};
+    size_t sockets = 0;
+    if (writing.text == NULL) {
+        return ERROR_MEMORY;
+    }
+    for (size_t i = 0; i < boot->table.count; i++) {
+        sockets += !boot->table.entries[i].is_passed;
+    }
+    fprintf(writing.text, "%s\n", HANDOVER_STORED);
+    write_lasting(&writing, boot);
+    fprintf(writing.text, "sockets %zu\nend\n", sockets);
+    return fclose(writing.text) == 0 ? 0 : ERROR_MEMORY;
 }
 
 void handover_take_back(const struct supervisor *supervisor)
@@ -178,7 +229,7 @@ char **handover_environment(char *const *environment, const char *further)
 
 void handover_init(struct handover *handover)
 {
-    *handover = (struct handover){.cache = -1, .total = -1};
+    *handover = (struct handover){.cache = -1, .total = -1, .stored_text = -1};
 }
 
 void handover_free(struct handover *handover)
@@ -186,6 +237,7 @@ void handover_free(struct handover *handover)
     free(handover->sockets);
     free(handover->passed);
     free(handover->lines);
+    free(handover->stored);
     free(handover->text);
     handover_init(handover);
 }

@@ -1,16 +1,20 @@
 /*
  * What this process was given when it was started: by a service manager (service.c, activation.c), and by the
- * program whose place it takes (handover_read.c). Part of monitor/internal.h.
+ * program whose place it takes (handover_read.c); and what it leaves with the manager for the next one
+ * (store.c). Part of monitor/internal.h.
  */
 #ifndef MONITOR_INHERITED_H
 #define MONITOR_INHERITED_H
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "base/address.h"
 #include "base/bytes.h"
+
+#include "event/event.h"
 
 #include "config/config.h"
 
@@ -63,10 +67,21 @@ void service_watchdog(const struct service *service);
 __attribute__((format(printf, 2, 3))) void service_status(const struct service *service, const char *format,
                                                           ...);
 
-/* The manager keeps a copy of the descriptor beyond the life of this process, under the name (without a
- * colon), and gives it to the next one. Several may have one name, and are forgotten together. */
-void service_store(const struct service *service, const char *name, int descriptor);
-void service_forget(const struct service *service, const char *name);
+/* Whether anybody is to be told. */
+bool service_is_told(const struct service *service);
+
+/* What a manager's names of stored descriptors begin with. */
+#define SERVICE_STORED "dnseal-stored-"
+
+/* The manager keeps copies of the descriptors, at most NET_NOTIFY_PASSED_MAX, beyond the life of this
+ * process, under the name (without a colon), and gives them to the next one. All of one name are forgotten
+ * together. Both are for a service that is told; they do not wait: ERROR_AGAIN where the manager has no room
+ * now. */
+int service_store(const struct service *service, const char *name, const int *descriptors, size_t count);
+int service_forget(const struct service *service, const char *name);
+
+/* The name under which a descriptor was stored. */
+struct span service_stored_name(const struct service_passed *passed);
 
 /* A descriptor that was stored under the name before: the caller's from here on. -1 where there is none any
  * more. */
@@ -101,9 +116,11 @@ bool activation_is_for_worker(size_t nth, size_t count, unsigned worker, unsigne
 
 enum { UPGRADE_CLIENTS_MAX = 8 };
 
-/* How the text begins, before the number of the process, and where its descriptor is named. */
+/* How the text begins, before the number of the process, and where its descriptor is named; and how one
+ * begins that a service manager keeps. */
 #define HANDOVER_HEAD     "dnseal handover 1 "
 #define HANDOVER_VARIABLE "DNSEAL_HANDOVER="
+#define HANDOVER_STORED   "dnseal store 1"
 
 /* An engine that the program of before has started. */
 struct handover_engine {
@@ -120,11 +137,23 @@ struct handover_line {
     char *text; /* in the handover's */
 };
 
-/* What the program of before left to this one. */
+/* What a service manager has of ours: the name, and of what. */
+struct handover_stored {
+    struct span name;
+    uint64_t inode;
+};
+
+/* What the program of before left to this one, in this process or with a service manager. */
 struct handover {
     bool is_there;
-    int cache; /* -1: none, or taken */
-    size_t cache_size;
+    bool is_stored;      /* with a manager: that program and its engines are gone */
+    const char *trouble; /* why nothing could be read of what is stored but its sockets; NULL: it could */
+    int stored_text;     /* which is to say this the next time; -1: none, or taken */
+    struct handover_stored *stored;
+    size_t stored_count;
+    size_t sockets_stored;  /* as many sockets as should have come */
+    int cache;              /* -1: none, or taken */
+    size_t cache_size;      /* 0: there was none */
     bool is_cache_readable; /* its entries have the form that this program knows */
     int total;              /* -1: none, or taken */
     size_t total_size;
@@ -145,6 +174,13 @@ struct handover {
  * opened. ERROR_INVALID after a message on standard error. */
 int handover_read(char *const *environment, struct handover *out);
 
+/* The same of what a service manager kept, which is taken from the service, and closed where it cannot be
+ * used. What makes no sense is no error. ERROR_MEMORY. */
+int handover_read_stored(struct service *service, struct handover *out);
+
+/* What such a text says of all that outlives this process; the caller frees it. ERROR_MEMORY. */
+int handover_describe(const struct boot *boot, char **text, size_t *size);
+
 /* None at all; and the end of one. */
 void handover_init(struct handover *handover);
 void handover_free(struct handover *handover);
@@ -152,5 +188,72 @@ void handover_free(struct handover *handover);
 /* The environment without what is said there of descriptors, and with one entry more where `further` is not
  * NULL. The list is the caller's, and all entries but that one belong to the environment. NULL: memory. */
 char **handover_environment(char *const *environment, const char *further);
+
+/* ---- store.c ---- */
+
+enum { STORE_NAME_SIZE = 96 };
+
+/* What is stored beside the cache and the counters, and how the names of sockets begin. */
+#define STORE_TEXT "text"
+#define STORE_UDP  "udp-"
+#define STORE_TCP  "tcp-"
+
+/* Reasons for store_tell: the manager did not give it back; it is not whole, or another version's. */
+#define STORE_MISSING    "missing"
+#define STORE_UNREADABLE "unreadable"
+
+/* A descriptor that the manager has, or is to have. */
+struct store_piece {
+    char name[STORE_NAME_SIZE];
+    uint64_t inode;
+    int descriptor; /* where it is wanted */
+    bool is_there;  /* with the manager */
+    bool is_wanted;
+};
+
+struct store {
+    struct boot *boot;
+    struct event_loop *loop;
+    struct event_timer pause; /* before the manager is told more */
+    uint64_t pause_for;
+    int text;   /* -1 before it was written first */
+    char *said; /* in the text */
+    size_t said_size;
+    bool is_mixed; /* what the cache holds is not only what the text could say */
+    bool is_known; /* what is wanted */
+    struct store_piece *pieces;
+    size_t count;
+};
+
+/* Names of what is stored: memory by what it is for and by its inode, so that no other is taken for it, and
+ * the sockets of an address. */
+void store_name_memory(const char *what, int descriptor, char out[STORE_NAME_SIZE]);
+void store_name_socket(const struct address *address, bool udp, char out[STORE_NAME_SIZE]);
+
+/* Under which what is open there is known as long as it lives. */
+uint64_t store_inode(int descriptor);
+
+/* boot->store from here on, where there is a service manager, and what the program of before had stored.
+ * ERROR_MEMORY. */
+int store_open(struct boot *boot, struct event_loop *loop);
+
+/* What the manager has not been told yet, it is told now: a tenth of a second is waited for it at most. */
+void store_close(struct store *store);
+
+/* All others do nothing without a store. */
+
+/* The plan in force is served, and nothing else stores into the cache: the manager keeps what the next
+ * program needs for that, and nothing else of ours. It is told in the loop's time, and never waited for. */
+void store_update(struct boot *boot);
+
+/* What the text says has changed. */
+void store_note(struct boot *boot);
+
+/* An engine is going to store into the cache what the text does not say: until store_update, no other program
+ * may take it. */
+void store_mix(struct boot *boot);
+
+/* A piece of what was stored is done without: an event in the log. Nothing where it was not stored. */
+void store_tell(struct boot *boot, const char *piece, const char *reason);
 
 #endif

@@ -250,14 +250,18 @@ struct boot {
     int total_descriptor;
     struct metrics *living[BOOT_ENGINES_MAX]; /* the meters of those that run */
     size_t living_count;
-    bool serves;                 /* an engine runs, and is not told to end */
-    struct cache cache;          /* with a head of NULL where nothing is kept */
-    struct keeper *keeper;       /* NULL without a file for the cache */
-    struct addresses *addresses; /* NULL without a file for them */
-    struct service *service;     /* NULL: nobody manages this program */
-    struct pulse *pulse;         /* NULL while there is no loop */
-    struct watch *watch;         /* the same */
-    struct handover *handover;   /* of the program that this one takes the place of, where it does */
+    bool serves;                     /* an engine runs, and is not told to end */
+    struct cache cache;              /* with a head of NULL where nothing is kept */
+    struct keeper *keeper;           /* NULL without a file for the cache */
+    struct addresses *addresses;     /* NULL without a file for them */
+    struct service *service;         /* NULL: nobody manages this program */
+    struct pulse *pulse;             /* NULL while there is no loop */
+    struct watch *watch;             /* the same */
+    struct handover *handover;       /* of the program that this one takes the place of, where it does */
+    struct store *store;             /* NULL: nobody keeps anything for the next program */
+    bool cache_is_kept;              /* it was the cache of the program of before */
+    bool forgets[CONFIG_PARTITIONS]; /* parts of the cache that are another group's now, as long as an engine
+                                      * of before may store in them */
 };
 
 /* Takes what a service manager has passed, which outlives the table, and what the program of before had open.
@@ -381,8 +385,8 @@ void keeper_reap(struct keeper *keeper, pid_t gone, int status);
 /* Entries were forgotten: the file must not bring them back. */
 void keeper_renew(struct keeper *keeper);
 
-/* Writes the last file, when the engine is gone; `finished` is called once, later. False: there is nothing to
- * wait for, and no call comes. */
+/* Writes the last file, once; `finished` is called once, later. False: there is nothing to wait for, or no
+ * more, and no call comes. */
 bool keeper_finish(struct keeper *keeper, void (*finished)(void *owner), void *owner);
 
 /* Ends at once what goes on; its end is told to keeper_reap. */

@@ -349,14 +349,21 @@ static int make(struct boot *boot, struct event_loop *loop)
     return 0;
 }
 
+/* A cache of the program of before has more than its file; and where an engine of it serves still, its end
+ * must not be missed while it is waited for a child. */
+static bool needs_no_file(const struct boot *boot)
+{
+    return boot->cache_is_kept || (boot->handover != NULL && boot->handover->engine_count > 0);
+}
+
 int keeper_open(struct boot *boot, struct event_loop *loop)
 {
     int error = has_file(boot) ? make(boot, loop) : 0;
     if (error != 0 || boot->keeper == NULL) {
         return error;
     }
-    if (boot->handover != NULL) {
-        boot->keeper->is_stale = true; /* the cache has come from the program of before, and has more */
+    if (needs_no_file(boot)) {
+        boot->keeper->is_stale = true;
         return 0;
     }
     error = start_child(boot->keeper, KEEPER_READ);
@@ -417,6 +424,9 @@ bool keeper_finish(struct keeper *keeper, void (*finished)(void *owner), void *o
     if (keeper == NULL || (keeper->child != 0 && keeper->task == KEEPER_READ)) {
         return false; /* a file that was not read to its end is worth more than what was */
     }
+    if (keeper->is_last) {
+        return event_timer_pending(&keeper->deadline);
+    }
     keeper->is_last = true;
     keeper->finished = finished;
     keeper->owner = owner;
@@ -425,6 +435,9 @@ bool keeper_finish(struct keeper *keeper, void (*finished)(void *owner), void *o
     keeper->again = keeper->child != 0;
     if (keeper->child == 0) {
         write_file(keeper);
+    }
+    if (keeper->child == 0) {
+        event_timer_clear(&keeper->deadline);
     }
     return keeper->child != 0;
 }

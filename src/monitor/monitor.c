@@ -49,7 +49,7 @@ static int serve(struct plan *plan, const struct sources *sources, struct servic
     struct boot boot = {.sources = *sources,
                         .plan = plan,
                         .service = service,
-                        .handover = handover->is_there ? handover : NULL,
+                        .handover = handover->is_there || handover->is_stored ? handover : NULL,
                         .log_descriptor = -1};
     for (size_t i = 0; i < handover->line_count; i++) {
         if (!handover->lines[i].is_group) {
@@ -71,7 +71,10 @@ static int run(struct plan *plan, struct sources *sources, struct handover *hand
     char **environment = handover->is_there ? handover_environment(given, NULL) : NULL;
     sources->environment = environment != NULL ? environment : given;
     error = error == 0 ? service_read(sources->environment, &service) : error;
-    error = error == 0 ? service_inherit(service, handover->passed, handover->passed_count) : error;
+    if (error == 0) {
+        error = handover->is_there ? service_inherit(service, handover->passed, handover->passed_count)
+                                   : handover_read_stored(service, handover);
+    }
     error = error == 0 ? activation_open(service) : error;
     sources->service = service;
     error = error == 0 ? plan_configure(plan, sources, &report) : error;

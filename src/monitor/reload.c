@@ -104,6 +104,9 @@ static void give_up(struct supervisor *supervisor)
         control_close(reload->control);
     }
     plan_free(&reload->plan);
+    if (!supervisor->stopping && (supervisor->current == NULL || !supervisor->current->is_of_before)) {
+        store_update(boot);
+    }
     finish(supervisor, false);
     if (supervisor->current == NULL && !supervisor->stopping) {
         supervise_plan_restart(supervisor);
@@ -188,6 +191,18 @@ static int plan_next(struct supervisor *supervisor)
     return error == 0 ? open_cache(reload, boot) : error;
 }
 
+/* Whether all that the one stores is what the other would store there as well. */
+static bool has_groups_of(const struct config *next, const struct config *now)
+{
+    bool is_same = next->upstream_count == now->upstream_count;
+    for (size_t i = 0; i < next->upstream_count && is_same; i++) {
+        const struct config_upstream *a = &next->upstreams[i], *b = &now->upstreams[i];
+        is_same = strcmp(a->label, b->label) == 0 &&
+                  next->groups[a->group].partition == now->groups[b->group].partition;
+    }
+    return is_same;
+}
+
 static void begin(struct supervisor *supervisor)
 {
     struct reload *reload = &supervisor->reload;
@@ -200,6 +215,9 @@ static void begin(struct supervisor *supervisor)
     reload->cache = (struct cache){0};
     plan_init(&reload->plan);
     int error = plan_next(supervisor);
+    if (error == 0 && !has_groups_of(reload->plan.config, supervisor->boot->plan->config)) {
+        store_mix(supervisor->boot);
+    }
     if (error == 0) {
         int log = reload->log_descriptor >= 0 ? reload->log_descriptor : supervisor->boot->log_descriptor;
         struct process_setup setup = {&reload->plan, reload->cache, log};
@@ -261,7 +279,7 @@ static void mark_partitions(struct supervisor *supervisor, const struct plan *be
     for (size_t i = 0; i < before->config->group_count; i++) {
         const struct config_group *old = &before->config->groups[i];
         if (!is_same_group(before, old, supervisor->boot->plan)) {
-            supervisor->forgets[old->partition] = true;
+            supervisor->boot->forgets[old->partition] = true;
         }
     }
 }
@@ -271,10 +289,10 @@ static void mark_partitions(struct supervisor *supervisor, const struct plan *be
 void reload_forget_partitions(struct supervisor *supervisor)
 {
     struct boot *boot = supervisor->boot;
-    if (boot->cache.head == NULL || memchr(supervisor->forgets, true, sizeof supervisor->forgets) == NULL) {
+    if (boot->cache.head == NULL || memchr(boot->forgets, true, sizeof boot->forgets) == NULL) {
         return;
     }
-    uint64_t forgotten = keep_forget_groups(&boot->cache, supervisor->forgets);
+    uint64_t forgotten = keep_forget_groups(&boot->cache, boot->forgets);
     if (forgotten > 0 && log_begin(journal(supervisor), LOG_INFO, "cache_flush")) {
         log_text(journal(supervisor), "what", "groups");
         log_number(journal(supervisor), "entries", (int64_t)forgotten);
@@ -287,7 +305,8 @@ void reload_on_burial(struct supervisor *supervisor)
 {
     if (process_count(supervisor) <= 1) {
         reload_forget_partitions(supervisor);
-        memset(supervisor->forgets, false, sizeof supervisor->forgets);
+        memset(supervisor->boot->forgets, false, sizeof supervisor->boot->forgets);
+        store_note(supervisor->boot);
     }
 }
 
@@ -333,6 +352,7 @@ void reload_on_ready(struct supervisor *supervisor)
     watch_follow(boot->watch);
     mark_partitions(supervisor, &before);
     reload_forget_partitions(supervisor);
+    store_update(boot);
     tell_done(supervisor);
     boot_tell_limits(boot);
     plan_free(&before);
@@ -376,7 +396,8 @@ void reload_abandon(struct supervisor *supervisor)
     reload->again = false;
     if (reload->is_going) {
         complain_to(&reload->report, "the program is told to stop");
-        process_stop(reload->process);
+        process_drain(reload->process,
+                      reload->plan.config->limits.drain_timeout); /* it may have read already */
         reload->process = NULL;
         give_up(supervisor);
     }

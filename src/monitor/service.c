@@ -27,7 +27,7 @@ enum { PASSED_FIRST = 3, PASSED_MAX = 65536, PATIENCE_MS = 100 };
 enum { WORDS_SIZE = 512 };
 
 /* Before the names of what we stored, to tell it from what a socket unit passes. */
-static const char stored_prefix[] = "dnseal-stored-";
+static const char stored_prefix[] = SERVICE_STORED;
 
 /* ---- what it gave ---- */
 
@@ -203,13 +203,18 @@ void service_close(struct service *service)
     free(service);
 }
 
-int service_take(struct service *service, const char *name)
+struct span service_stored_name(const struct service_passed *passed)
 {
     size_t prefix = sizeof stored_prefix - 1;
+    return span_of(passed->name.data + prefix, passed->name.size - prefix);
+}
+
+int service_take(struct service *service, const char *name)
+{
     for (size_t i = 0; service != NULL && i < service->passed_count; i++) {
         struct service_passed *passed = &service->passed[i];
         if (passed->stored && passed->descriptor >= 0 &&
-            span_equal(span_of(passed->name.data + prefix, passed->name.size - prefix), span_text(name))) {
+            span_equal(service_stored_name(passed), span_text(name))) {
             int descriptor = passed->descriptor;
             passed->descriptor = -1;
             return descriptor;
@@ -221,13 +226,12 @@ int service_take(struct service *service, const char *name)
 /* ---- what it is told ---- */
 
 /* What matters is worth a moment: the manager's socket holds few datagrams. */
-static void insist(const struct service *service, const char *text, int descriptor)
+static void insist(const struct service *service, const char *text)
 {
-    size_t count = descriptor >= 0 ? 1 : 0;
-    if (net_notify_send(service->notify, span_text(text), &descriptor, count) == ERROR_AGAIN) {
+    if (net_notify_send(service->notify, span_text(text), NULL, 0) == ERROR_AGAIN) {
         struct pollfd ready = {.fd = service->notify, .events = POLLOUT};
         (void)poll(&ready, 1, PATIENCE_MS);
-        (void)net_notify_send(service->notify, span_text(text), &descriptor, count);
+        (void)net_notify_send(service->notify, span_text(text), NULL, 0);
     }
 }
 
@@ -236,7 +240,7 @@ static const char *plural(size_t count)
     return count == 1 ? "" : "s";
 }
 
-static bool is_told(const struct service *service)
+bool service_is_told(const struct service *service)
 {
     return service != NULL && service->notify >= 0;
 }
@@ -245,34 +249,34 @@ void service_ready(const struct boot *boot)
 {
     const struct plan *plan = boot->plan;
     char words[WORDS_SIZE];
-    if (is_told(boot->service)) {
+    if (service_is_told(boot->service)) {
         snprintf(words, sizeof words, "READY=1\nSTATUS=serving: %u worker%s, %zu listener%s, %zu upstream%s",
                  plan->workers, plural(plan->workers), plan->config->listen_count,
                  plural(plan->config->listen_count), plan->upstreams_used, plural(plan->upstreams_used));
-        insist(boot->service, words, -1);
+        insist(boot->service, words);
     }
 }
 
 void service_reloading(const struct service *service)
 {
     char words[WORDS_SIZE];
-    if (is_told(service)) {
+    if (service_is_told(service)) {
         snprintf(words, sizeof words, "RELOADING=1\nMONOTONIC_USEC=%ju\nSTATUS=reloading",
                  (uintmax_t)(clock_monotonic() / CLOCK_MICROSECOND));
-        insist(service, words, -1);
+        insist(service, words);
     }
 }
 
 void service_stopping(const struct service *service)
 {
-    if (is_told(service)) {
-        insist(service, "STOPPING=1\nSTATUS=finishing what waits", -1);
+    if (service_is_told(service)) {
+        insist(service, "STOPPING=1\nSTATUS=finishing what waits");
     }
 }
 
 void service_watchdog(const struct service *service)
 {
-    if (is_told(service) && service->watchdog > 0) {
+    if (service_is_told(service) && service->watchdog > 0) {
         (void)net_notify_send(service->notify, span_text("WATCHDOG=1"), NULL, 0);
     }
 }
@@ -281,7 +285,7 @@ void service_status(const struct service *service, const char *format, ...)
 {
     char words[WORDS_SIZE] = "STATUS=";
     size_t begin = strlen(words);
-    if (!is_told(service)) {
+    if (!service_is_told(service)) {
         return;
     }
     va_list arguments;
@@ -293,20 +297,16 @@ void service_status(const struct service *service, const char *format, ...)
 
 /* The manager would drop a socket with an error on it, which for UDP is any ICMP message: it need not look.
  */
-void service_store(const struct service *service, const char *name, int descriptor)
+int service_store(const struct service *service, const char *name, const int *descriptors, size_t count)
 {
     char words[WORDS_SIZE];
-    if (is_told(service)) {
-        snprintf(words, sizeof words, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s%s", stored_prefix, name);
-        insist(service, words, descriptor);
-    }
+    snprintf(words, sizeof words, "FDSTORE=1\nFDPOLL=0\nFDNAME=%s%s", stored_prefix, name);
+    return net_notify_send(service->notify, span_text(words), descriptors, count);
 }
 
-void service_forget(const struct service *service, const char *name)
+int service_forget(const struct service *service, const char *name)
 {
     char words[WORDS_SIZE];
-    if (is_told(service)) {
-        snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s%s", stored_prefix, name);
-        insist(service, words, -1);
-    }
+    snprintf(words, sizeof words, "FDSTOREREMOVE=1\nFDNAME=%s%s", stored_prefix, name);
+    return net_notify_send(service->notify, span_text(words), NULL, 0);
 }

@@ -292,18 +292,39 @@ static int take_passed(struct opening *opening, const struct service_passed *pas
     return 0;
 }
 
-/* One that is not needed any more is closed when its place is taken. */
-static int take_inherited(struct opening *opening, int descriptor)
+/* One that is not needed any more is closed when its place is taken. Whether it is one. */
+static bool take_inherited(struct opening *opening, int descriptor)
 {
     struct net_served served;
+    size_t granted = UDP_BUFFER;
     int error = make_room(opening->table);
-    if (error != 0 || net_served(descriptor, &served) != 0) {
+    error = error == 0 ? net_served(descriptor, &served) : error;
+    if (error == 0) {
+        error = served.udp ? net_udp_adopt(descriptor, UDP_BUFFER, &granted) : net_tcp_adopt(descriptor);
+    }
+    if (error != 0) {
         net_close(descriptor);
-        return error;
+        return false;
     }
     opening->table->entries[opening->table->count++] =
         (struct socket_entry){.address = served.address, .descriptor = descriptor, .udp = served.udp};
-    return 0;
+    return true;
+}
+
+static void take_all_inherited(struct opening *opening, struct boot *boot)
+{
+    const struct handover *handover = boot->handover;
+    if (handover == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < handover->socket_count; i++) {
+        if (!take_inherited(opening, handover->sockets[i])) {
+            store_tell(boot, "socket", STORE_UNREADABLE);
+        }
+    }
+    if (handover->socket_count < handover->sockets_stored) {
+        store_tell(boot, "socket", STORE_MISSING);
+    }
 }
 
 int sockets_open(struct boot *boot, struct config_report *report)
@@ -318,9 +339,7 @@ int sockets_open(struct boot *boot, struct config_report *report)
     }
     boot->table.entries = entries;
     boot->table.service = service;
-    for (size_t i = 0; boot->handover != NULL && i < boot->handover->socket_count && error == 0; i++) {
-        error = take_inherited(&opening, boot->handover->sockets[i]);
-    }
+    take_all_inherited(&opening, boot);
     for (size_t i = 0; service != NULL && i < service->passed_count && error == 0; i++) {
         error = service->passed[i].stored ? 0 : take_passed(&opening, &service->passed[i]);
     }

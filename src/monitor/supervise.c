@@ -91,6 +91,16 @@ void supervise_relieve(struct supervisor *supervisor, struct process *old, uint6
     }
 }
 
+/* What the program of before had, and this configuration has not, goes. A reload that is on its way sees to
+ * that itself. */
+static void settle(struct supervisor *supervisor)
+{
+    if (!supervisor->reload.is_going) {
+        sockets_close_others(&supervisor->boot->table, supervisor->boot->plan);
+        store_update(supervisor->boot);
+    }
+}
+
 void supervise_on_ready(struct process *process)
 {
     struct supervisor *supervisor = process->supervisor;
@@ -104,6 +114,7 @@ void supervise_on_ready(struct process *process)
         upgrade_on_ready(supervisor);
     } else {
         service_ready(supervisor->boot);
+        settle(supervisor);
     }
     supervisor->was_ready = true;
     supervisor->boot->serves = !supervisor->stopping;
@@ -176,10 +187,20 @@ static void note_life(struct supervisor *supervisor, uint64_t lived)
     supervisor->restart_after = pause < RESTART_MOST ? pause : RESTART_MOST;
 }
 
+static void drain_current(struct supervisor *supervisor)
+{
+    if (supervisor->current != NULL) {
+        process_drain(supervisor->current, supervisor->boot->plan->config->limits.drain_timeout);
+    }
+}
+
 static void on_kept(void *owner)
 {
     struct supervisor *supervisor = owner;
-    event_loop_stop(supervisor->loop);
+    drain_current(supervisor);
+    if (process_count(supervisor) == 0) {
+        event_loop_stop(supervisor->loop);
+    }
 }
 
 /* The last file of the cache is written when nothing can come into it any more. */
@@ -264,11 +285,13 @@ static void ask_for_pulse(void *owner)
 
 /* ---- stopping ---- */
 
+/* Where the next program serves on with the same sockets and cache, what is asked meanwhile waits: so the
+ * file is written as long as this one serves. */
 static void on_drain(struct event_timer *timer)
 {
     struct supervisor *supervisor = container_of(timer, struct supervisor, drain);
-    if (supervisor->current != NULL) {
-        process_drain(supervisor->current, supervisor->boot->plan->config->limits.drain_timeout);
+    if (supervisor->boot->store == NULL || !keeper_finish(supervisor->boot->keeper, on_kept, supervisor)) {
+        drain_current(supervisor);
     }
 }
 
@@ -461,7 +484,8 @@ int supervise(struct boot *boot)
     upgrade_init(&supervisor);
     log_start(&supervisor);
     int code = 1;
-    if (pulse_open(boot, supervisor.loop, ask_for_pulse, &supervisor) == 0 &&
+    if (store_open(boot, supervisor.loop) == 0 &&
+        pulse_open(boot, supervisor.loop, ask_for_pulse, &supervisor) == 0 &&
         watch_open(boot, supervisor.loop, on_files_changed, &supervisor) == 0 &&
         open_control(&supervisor) == 0) {
         code = run(&supervisor);
@@ -473,6 +497,7 @@ int supervise(struct boot *boot)
     upgrade_close(&supervisor);
     watch_close(boot->watch);
     pulse_close(boot->pulse);
+    store_close(boot->store);
     process_close_all(&supervisor);
     event_timer_clear(&supervisor.restart);
     event_timer_clear(&supervisor.drain);

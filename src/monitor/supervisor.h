@@ -74,9 +74,7 @@ struct supervisor {
     struct process *current; /* the one that serves, or is to serve; NULL while there is none */
     struct reload reload;
     struct upgrade upgrade;
-    bool forgets[CONFIG_PARTITIONS]; /* parts of the cache that are another group's now, as long as an engine
-                                      * of before may store in them */
-    struct process *relieved;        /* an engine that was told to read no more */
+    struct process *relieved; /* an engine that was told to read no more */
     enum control_wait relief; /* and what has come about when it does not; CONTROL_NOTHING: nobody waits */
     uint64_t restart_after;
     bool was_ready; /* some engine has served */

@@ -197,7 +197,7 @@ static void mark_partitions(struct supervisor *supervisor, const struct handover
     for (size_t i = 0; i < handover->line_count; i++) {
         const struct handover_line *line = &handover->lines[i];
         if (line->is_group && !is_kept[line->partition]) {
-            supervisor->forgets[line->partition] = true;
+            supervisor->boot->forgets[line->partition] = true;
         }
     }
 }
@@ -215,6 +215,11 @@ void upgrade_take_over(struct supervisor *supervisor)
         control_adopt(supervisor->control, handover->clients[i]);
     }
     mark_partitions(supervisor, handover);
+    if (handover->engine_count > 0) {
+        store_mix(supervisor->boot);
+    } else {
+        reload_on_burial(supervisor); /* nobody of before can store anything any more */
+    }
     supervisor->was_ready = supervisor->boot->serves = supervisor->current != NULL;
     supervisor->upgrade.begun_at = clock_monotonic();
 }
@@ -228,6 +233,7 @@ void upgrade_on_ready(struct supervisor *supervisor)
     supervise_relieve(supervisor, old, boot->plan->config->limits.drain_timeout, CONTROL_UPGRADE);
     sockets_close_others(&boot->table, boot->plan);
     reload_forget_partitions(supervisor);
+    store_update(boot);
     if (log_begin(journal(supervisor), LOG_INFO, "upgrade")) {
         log_text(journal(supervisor), "version", DNSEAL_VERSION);
         log_duration(journal(supervisor), "duration_ms", clock_monotonic() - supervisor->upgrade.begun_at);
@@ -249,7 +255,7 @@ void upgrade_abandon(struct supervisor *supervisor)
     struct upgrade *upgrade = &supervisor->upgrade;
     upgrade->again = false;
     if (upgrade->successor != NULL) {
-        process_stop(upgrade->successor);
+        process_drain(upgrade->successor, supervisor->boot->plan->config->limits.drain_timeout);
         upgrade->successor = NULL;
     }
     control_tell(supervisor->control, CONTROL_UPGRADE, false, "dnseal: the program is told to stop\n");

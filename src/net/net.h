@@ -162,6 +162,9 @@ int net_notify_open(const char *name, int *descriptor);
  */
 int net_notify_send(int descriptor, struct span text, const int *passed, size_t count);
 
+/* Whether the manager has read all that was sent. */
+bool net_notify_is_read(int descriptor);
+
 /* ---- changes of the network (netlink.c) ---- */
 
 /* A socket that becomes readable when addresses, links or routes of the machine change. ERROR_UNSUPPORTED,

@@ -5,8 +5,10 @@
  */
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -82,4 +84,10 @@ int net_notify_send(int descriptor, struct span text, const int *passed, size_t 
         sent = sendmsg(descriptor, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     return sent < 0 ? error_from_errno(errno) : 0;
+}
+
+bool net_notify_is_read(int descriptor)
+{
+    int unread = 0;
+    return ioctl(descriptor, SIOCOUTQ, &unread) != 0 || unread == 0;
 }

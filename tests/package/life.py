@@ -129,10 +129,29 @@ def check_service(booted):
 def check_kept_cache(booted, server):
     """The directory for it is there, and belongs to the service."""
     answer("kept.test")
-    booted.run("systemctl", "restart", "dnseal")
+    booted.run("systemctl", "stop", "dnseal")
+    booted.run("systemctl", "start", "dnseal")
     before = len(server.heard)
     assert answer("kept.test") == 0 and len(server.heard) == before
-    told("the cache outlives a restart in its file")
+    told("the cache outlives a stop in its file")
+
+
+def check_restart(booted, server):
+    """systemd keeps the sockets and the cache meanwhile, and gives up what a stop ends."""
+    answer("stored.test")
+    before = server.count("stored.test")
+    with Flow("127.0.0.1", 53, 100, name="again%d.test") as flow:
+        time.sleep(0.5)
+        booted.run("systemctl", "restart", "dnseal")
+        time.sleep(0.5)
+        flow.finish(6)
+    assert flow.rcodes() == {0: len(flow.sent)}, "%s of %d" % (flow.rcodes(), len(flow.sent))
+    assert answer("stored.test") == 0 and server.count("stored.test") == before
+    assert int(booted.property_of("dnseal", "NFileDescriptorStore")) >= 3 + 4
+    booted.run("systemctl", "stop", "dnseal")
+    assert booted.property_of("dnseal", "NFileDescriptorStore") == "0"
+    booted.run("systemctl", "start", "dnseal")
+    told("a restart loses no question and no answer that was kept")
 
 
 def check_broken_configuration(booted):
@@ -310,6 +329,7 @@ def live(booted, package, server, authority):
     booted.run("systemctl", "stop", "dnseal")
     check_service(booted)
     check_kept_cache(booted, server)
+    check_restart(booted, server)
     check_broken_configuration(booted)
     check_watchdog(booted)
     check_activation(booted)

@@ -62,7 +62,7 @@ void without_a_manager_nothing_is_read_or_told(void **state)
     assert_int_equal(service->watchdog, 0);
     service_watchdog(service);
     service_stopping(service);
-    service_store(service, "cache", 0);
+    assert_false(service_is_told(service));
     assert_int_equal(service_take(service, "cache"), -1);
     service_close(service);
     service_stopping(NULL);
@@ -273,10 +273,10 @@ void a_manager_is_told(void **state)
     assert_in_range(moment, before, clock_monotonic() / CLOCK_MICROSECOND);
     service_watchdog(manager.service);
     assert_string_equal(heard(&manager, NULL), "WATCHDOG=1");
-    service_store(manager.service, "cache", manager.socket);
+    assert_int_equal(service_store(manager.service, "cache", &manager.socket, 1), 0);
     assert_string_equal(heard(&manager, &passed), "FDSTORE=1\nFDPOLL=0\nFDNAME=dnseal-stored-cache");
     assert_true(passed);
-    service_forget(manager.service, "cache");
+    assert_int_equal(service_forget(manager.service, "cache"), 0);
     assert_string_equal(heard(&manager, &passed), "FDSTOREREMOVE=1\nFDNAME=dnseal-stored-cache");
     assert_false(passed);
     service_stopping(manager.service);
@@ -299,6 +299,8 @@ void a_manager_without_room_is_waited_for_shortly(void **state)
     uint64_t before = clock_monotonic();
     service_stopping(manager.service);
     assert_in_range(clock_monotonic() - before, 90 * CLOCK_MILLISECOND, 20 * CLOCK_SECOND);
+    assert_int_equal(service_store(manager.service, "cache", &manager.socket, 1), ERROR_AGAIN);
+    assert_int_equal(service_forget(manager.service, "cache"), ERROR_AGAIN);
     while (heard(&manager, NULL)[0] != '\0') {}
     raze_manager(&manager);
 }
