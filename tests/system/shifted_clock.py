@@ -1,9 +1,9 @@
 """A wall clock of the program's own, which a test sets while the program runs; the program itself knows nothing of it."""
-import os
 import pathlib
 import struct
-import subprocess
 import time
+
+from preload import preloaded
 
 SOURCE = pathlib.Path(__file__).with_suffix(".c")
 
@@ -12,11 +12,9 @@ class ShiftedClock:
     """`environment` goes to the program; set_to(seconds since the epoch) moves its clock, set_right() mends it."""
 
     def __init__(self, directory):
-        self.file, library = directory / "shift", directory / "shifted_clock.so"
-        subprocess.run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, SOURCE, "-ldl"], check=True)
+        self.file = directory / "shift"
         self.move(0)
-        options = ":".join(filter(None, [os.environ.get("ASAN_OPTIONS"), "verify_asan_link_order=0"]))
-        self.environment = {"LD_PRELOAD": str(library), "SHIFTED_CLOCK": str(self.file), "ASAN_OPTIONS": options}
+        self.environment = {**preloaded(SOURCE, directory), "SHIFTED_CLOCK": str(self.file)}
 
     def move(self, seconds):
         with open(self.file, "r+b" if self.file.exists() else "wb") as file:
