@@ -87,7 +87,7 @@ void listen_drain(struct listen_hall *hall, int heir)
 
 bool listen_busy(const struct listen_hall *hall)
 {
-    return !list_empty(&hall->open);
+    return !list_empty(&hall->open) || listen_is_inheriting(hall);
 }
 
 void listen_hall_close(struct listen_hall *hall)

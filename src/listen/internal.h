@@ -101,6 +101,9 @@ bool listen_pass(struct listen_connection *connection);
 /* The same with all that are idle, until one has to wait. */
 void listen_pass_idle(struct listen_hall *hall);
 
+/* Whether an engine of before may still send some. */
+bool listen_is_inheriting(const struct listen_hall *hall);
+
 void listen_stop_inheriting(struct listen_hall *hall);
 
 #endif

@@ -64,7 +64,8 @@ void listen_drain(struct listen_hall *hall, int heir);
  * address; where there is none, they are closed. ERROR_EXHAUSTED, ERROR_MEMORY. */
 int listen_inherit(struct listen_hall *hall, int descriptor);
 
-/* Whether anything is still open after a drain: connections with questions or with answers on their way. */
+/* Whether anything is still open after a drain: connections with questions or with answers on their way, and
+ * ways by which an engine of before may send more of them. */
 bool listen_busy(const struct listen_hall *hall);
 
 #endif

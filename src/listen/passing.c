@@ -142,6 +142,15 @@ int listen_inherit(struct listen_hall *hall, int descriptor)
     return ERROR_EXHAUSTED;
 }
 
+bool listen_is_inheriting(const struct listen_hall *hall)
+{
+    bool found = false;
+    for (size_t i = 0; i < LISTEN_INHERITANCES; i++) {
+        found |= hall->inheritances[i].watch.loop != NULL;
+    }
+    return found;
+}
+
 void listen_stop_inheriting(struct listen_hall *hall)
 {
     for (size_t i = 0; i < LISTEN_INHERITANCES; i++) {

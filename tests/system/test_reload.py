@@ -480,6 +480,30 @@ def test_more_connections_than_pass_at_once(dnseal, a):
         assert program.status().total("dnseal_tcp_connections") == len(streams)
 
 
+def test_connections_of_an_engine_that_was_held_up(dnseal, a):
+    """Shows: pain 28, P01
+
+    It hears of its drain when the engine after it drains as well: the connections go on with the third."""
+    program = dnseal(a, limits={"tcp_connections_per_client": 60})
+    held_up = program.engines()
+    with contextlib.ExitStack() as stack:
+        streams = [stack.enter_context(program.tcp()) for _ in range(50)]
+        for stream in streams:
+            assert stream.ask(wire.query("one.test")).rcode == 0
+        os.kill(held_up[0], signal.SIGSTOP)
+        for count in (1, 2):
+            program.signal(signal.SIGHUP)
+            assert program.wait_event("reload", scaled(10), count=count)
+        time.sleep(0.2)
+        os.kill(held_up[0], signal.SIGCONT)
+        for stream in streams:
+            assert stream.ask(wire.query("two.test")).data == [Zone.address("two.test")]
+        wait_for(lambda: len(program.engines()) == 1)
+        status = program.status()
+        assert status.total("dnseal_tcp_connections") == len(streams)
+        assert status.total("dnseal_tcp_closes_total", reason="drain") == 0
+
+
 def test_counters_never_go_back(dnseal, write_config, a, b):
     """Shows: pain 28"""
     program = dnseal(a)
