@@ -80,6 +80,7 @@ static void bequeath_connections(struct supervisor *supervisor, const struct pro
 void supervise_relieve(struct supervisor *supervisor, struct process *old, uint64_t timeout,
                        enum control_wait wait)
 {
+    supervise_on_relief(supervisor, supervisor->relieved); /* one that was held up keeps nobody waiting */
     supervisor->relieved = old;
     supervisor->relief = wait;
     bequeath_connections(supervisor, old);

@@ -121,6 +121,7 @@ static void execute(struct supervisor *supervisor)
     char named[32];
     int handed = -1;
     keeper_leave(supervisor->boot->keeper);
+    supervise_on_relief(supervisor, supervisor->relieved); /* the next program does not know of it */
     upgrade->client_count = control_waiting(supervisor->control, upgrade->clients);
     int error = handover_write(supervisor, &handed);
     snprintf(named, sizeof named, HANDOVER_VARIABLE "%d", handed);

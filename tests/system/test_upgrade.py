@@ -1,5 +1,6 @@
 """Another program in the place of the one that runs: nothing is lost, nothing is forgotten, and what does not work is
 not taken."""
+import os
 import pathlib
 import re
 import shutil
@@ -292,6 +293,27 @@ def test_upgrades_and_reloads_at_once(dnseal, a, installed):
         flow.assert_served(scaled(1))
     wait_for(lambda: len(program.engines()) == 1, 10)
     assert program.query_udp("last.test").rcode == 0
+
+
+@pytest.mark.parametrize("orders", [("upgrade", "reload"), ("reload", "upgrade")])
+def test_an_engine_that_is_held_up(dnseal, a, installed, orders):
+    """Shows: P08, pain 28
+
+    Whoever asks is told, although it never says that it reads no more."""
+    program = dnseal(a, binary=str(installed))
+    held_up = program.engines()[0]
+    os.kill(held_up, signal.SIGSTOP)
+    done = {}
+    jobs = [threading.Thread(target=lambda word=word: done.update(
+        {word: run(["-c", program.file, "--control", word], timeout=30)})) for word in orders]
+    for job, word in zip(jobs, orders):
+        job.start()
+        assert program.wait_event(word, scaled(10))
+    for job in jobs:
+        job.join(scaled(4))
+    assert {word: end.returncode for word, end in done.items()} == {"upgrade": 0, "reload": 0}
+    os.kill(held_up, signal.SIGCONT)
+    wait_for(lambda: len(program.engines()) == 1, 10)
 
 
 def test_under_a_service_manager(managed, a, address, port, installed):
