@@ -5,6 +5,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -195,7 +197,12 @@ bool process_has_place(const struct supervisor *supervisor)
 
 static void on_kill(struct event_timer *timer)
 {
-    kill(container_of(timer, struct process, kill)->pid, SIGKILL);
+    struct process *process = container_of(timer, struct process, kill);
+    if (process->state == PROCESS_STARTING) {
+        snprintf(process->reason, sizeof process->reason, "the engine does not serve after %ju s",
+                 (uintmax_t)(PROCESS_START_PATIENCE / CLOCK_SECOND));
+    }
+    kill(process->pid, SIGKILL);
 }
 
 static void kill_after(struct process *process, uint64_t delay)
@@ -231,6 +238,17 @@ int process_start(struct supervisor *supervisor, const struct process_setup *set
     boot->living[boot->living_count++] = process->metrics;
     *out = process;
     return 0;
+}
+
+void process_expect(struct process *process)
+{
+    kill_after(process, PROCESS_START_PATIENCE);
+}
+
+void process_serve(struct process *process)
+{
+    event_timer_clear(&process->kill);
+    process->state = PROCESS_SERVING;
 }
 
 void process_adopt(struct supervisor *supervisor, const struct handover_engine *engine)

@@ -16,9 +16,6 @@
 
 #include "monitor/supervisor.h"
 
-/* How long a new engine may take to serve: it loads authorities and reserves memory. */
-#define PATIENCE (30 * CLOCK_SECOND)
-
 enum { SAID_MOST = 16 * 1024 };
 
 static struct log *journal(struct supervisor *supervisor)
@@ -230,7 +227,8 @@ static void begin(struct supervisor *supervisor)
         give_up(supervisor);
         return;
     }
-    event_timer_set(supervisor->loop, &reload->patience, event_now(supervisor->loop) + PATIENCE);
+    event_timer_set(supervisor->loop, &reload->patience,
+                    event_now(supervisor->loop) + PROCESS_START_PATIENCE);
 }
 
 void reload_begin(struct supervisor *supervisor, const char *cause)
@@ -386,7 +384,7 @@ static void on_patience_over(struct event_timer *timer)
 {
     struct reload *reload = container_of(timer, struct reload, patience);
     complain_to(&reload->report, "the new engine does not serve after %ju s",
-                (uintmax_t)(PATIENCE / CLOCK_SECOND));
+                (uintmax_t)(PROCESS_START_PATIENCE / CLOCK_SECOND));
     process_stop(reload->process); /* its death gives the reload up */
 }
 

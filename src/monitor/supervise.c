@@ -48,6 +48,9 @@ static int start_engine(struct supervisor *supervisor)
     if (error == 0) {
         metrics_take_labels(boot->total, (*place)->metrics);
     }
+    if (error == 0 && supervisor->was_ready) {
+        process_expect(*place);
+    }
     return error;
 }
 
@@ -108,7 +111,7 @@ void supervise_on_ready(struct process *process)
     if (process->state != PROCESS_STARTING) {
         return; /* it was told to go meanwhile */
     }
-    process->state = PROCESS_SERVING;
+    process_serve(process);
     if (process == supervisor->reload.process) {
         reload_on_ready(supervisor);
     } else if (process == supervisor->upgrade.successor) {

@@ -9,6 +9,9 @@
 
 enum { LETTER_SIZE = 512 };
 
+/* How long a new engine may take to serve: it loads authorities and reserves memory. */
+#define PROCESS_START_PATIENCE (30 * CLOCK_SECOND)
+
 enum process_state {
     PROCESS_FREE, /* the place is nobody's */
     PROCESS_STARTING,
@@ -97,6 +100,12 @@ bool process_has_place(const struct supervisor *supervisor);
 
 /* Forks an engine. ERROR_EXHAUSTED without a place, ERROR_MEMORY, ERROR_DESCRIPTORS, ... */
 int process_start(struct supervisor *supervisor, const struct process_setup *setup, struct process **out);
+
+/* It is killed when it does not serve in time. */
+void process_expect(struct process *process);
+
+/* It serves. */
+void process_serve(struct process *process);
 
 /* One of the program of before; what makes no sense is closed. */
 void process_adopt(struct supervisor *supervisor, const struct handover_engine *engine);

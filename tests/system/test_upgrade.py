@@ -239,6 +239,45 @@ def test_an_engine_that_cannot_start(dnseal, a, installed):
     assert program.engines() != old
 
 
+def stop_the_next(program, count=1):
+    """The engine of the next program is stopped before it serves."""
+    assert program.wait_event("start", scaled(10), count=1 + count)
+    known = set(program.known)
+    wait_for(lambda: set(program.engines()) - known)
+    new = (set(program.engines()) - known).pop()
+    os.kill(new, signal.SIGSTOP)
+    program.known.append(new)
+    return new
+
+
+@pytest.fixture
+def slow(dnseal, a, authority, installed, tmp_path):
+    """The program, and a configuration with which an engine needs some tenths of a second to serve."""
+    many = tmp_path / "many.pem"
+    many.write_text(pathlib.Path("/etc/ssl/certs/ca-certificates.crt").read_text() * 15
+                    + pathlib.Path(authority.ca).read_text())
+    program = dnseal(a, binary=str(installed))
+    replace(program, authority.ca, str(many))
+    program.known = program.engines()
+    return program
+
+
+def test_an_engine_that_never_serves(slow):
+    """Shows: P08, P02
+
+    It is given up after half a minute; till then the old engine serves, and the next one takes its place."""
+    done = []
+    asking = threading.Thread(target=lambda: done.append(upgrade(slow)))
+    asking.start()
+    stop_the_next(slow)
+    assert slow.query_udp("one.test").rcode == 0
+    asking.join(scaled(35))
+    assert done[0].returncode == 1 and "does not serve after 30 s" in done[0].stderr
+    assert slow.wait_event("upgrade", scaled(10))
+    wait_for(lambda: len(slow.engines()) == 1)
+    assert slow.query_udp("two.test").rcode == 0
+
+
 def test_an_address_that_is_taken(dnseal, a, installed):
     """Shows: P08, P02
 
