@@ -274,7 +274,7 @@ void process_adopt(struct supervisor *supervisor, const struct handover_engine *
     if (engine->serves) {
         supervisor->current = process;
     } else {
-        kill_after(process, supervisor->boot->plan->config->limits.drain_timeout + KILL_PATIENCE);
+        process_drain(process, supervisor->boot->plan->config->limits.drain_timeout);
     }
 }
 

@@ -107,7 +107,7 @@ void process_expect(struct process *process);
 /* It serves. */
 void process_serve(struct process *process);
 
-/* One of the program of before; what makes no sense is closed. */
+/* One of the program of before; one that does not serve is to end; what makes no sense is closed. */
 void process_adopt(struct supervisor *supervisor, const struct handover_engine *engine);
 
 /* A letter without text, with a descriptor where `passed` is not -1. */

@@ -278,6 +278,20 @@ def test_an_engine_that_never_serves(slow):
     assert slow.query_udp("two.test").rcode == 0
 
 
+def test_an_upgrade_before_the_last_one_serves(slow):
+    """Shows: P08
+
+    The engine that was to serve is told to go, and goes as soon as it hears of it."""
+    asking = threading.Thread(target=lambda: upgrade(slow))
+    asking.start()
+    first = stop_the_next(slow)
+    upgraded(slow)
+    asking.join()
+    os.kill(first, signal.SIGCONT)
+    wait_for(lambda: len(slow.engines()) == 1)
+    assert slow.query_udp("one.test").rcode == 0 and not slow.seen("engine_died")
+
+
 def test_an_address_that_is_taken(dnseal, a, installed):
     """Shows: P08, P02
 
