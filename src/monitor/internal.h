@@ -35,6 +35,10 @@
 
 enum { ARGUMENTS_LIST_MAX = 64 };
 
+/* What --check says of a configuration that is good. Programs of other versions look for it before they let
+ * this one take their place. */
+#define MONITOR_VALID "dnseal: the configuration is valid"
+
 /* ---- arguments.c ---- */
 
 enum arguments_action {

@@ -36,7 +36,7 @@ static int print_config(const struct plan *plan)
 
 static int tell_valid(struct plan *plan, const struct arguments *arguments)
 {
-    puts("dnseal: the configuration is valid");
+    puts(MONITOR_VALID);
     return arguments->connect ? dial_upstreams(plan) : 0;
 }
 

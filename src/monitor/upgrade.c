@@ -155,6 +155,28 @@ static void tell_refusal(struct supervisor *supervisor, int status, char *said)
     fail(supervisor, reason);
 }
 
+/* As much as fits, of the end. */
+static void read_all(int descriptor, char said[SAID_SIZE])
+{
+    size_t used = 0;
+    ssize_t size;
+    do {
+        if (used > SAID_SIZE / 2) {
+            memmove(said, said + SAID_SIZE / 4, used - SAID_SIZE / 4);
+            used -= SAID_SIZE / 4;
+        }
+        size = read(descriptor, said + used, SAID_SIZE - 1 - used);
+        used += size > 0 ? (size_t)size : 0;
+    } while (size > 0);
+    said[used] = '\0';
+}
+
+/* Any program may end well; ours says that it looked. */
+static bool is_content(int status, const char *said)
+{
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 && strstr(said, MONITOR_VALID) != NULL;
+}
+
 bool upgrade_reap(struct supervisor *supervisor, pid_t gone, int status)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
@@ -164,13 +186,12 @@ bool upgrade_reap(struct supervisor *supervisor, pid_t gone, int status)
     }
     upgrade->child = 0;
     event_timer_clear(&upgrade->patience);
-    ssize_t size = read(upgrade->said, said, sizeof said - 1);
-    said[size > 0 ? size : 0] = '\0';
+    read_all(upgrade->said, said);
     close(upgrade->said);
     if (supervisor->stopping) {
         return true;
     }
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+    if (!is_content(status, said)) {
         tell_refusal(supervisor, status, said);
     } else if (supervisor->reload.is_going || supervisor->current == NULL) {
         upgrade->again = true; /* what has begun meanwhile comes first */

@@ -190,9 +190,10 @@ def test_a_program_that_is_none(dnseal, a, installed):
     """Shows: P08"""
     program = dnseal(a, binary=str(installed))
     engines = program.engines()
-    install(installed, "/bin/false")
-    done = upgrade(program)
-    assert done.returncode == 1 and "is it dnseal?" in done.stderr
+    for other in ("/bin/false", "/bin/true"):
+        install(installed, other)
+        done = upgrade(program)
+        assert done.returncode == 1 and "is it dnseal?" in done.stderr
     assert program.wait_event("upgrade_failed", program=str(installed))
     installed.unlink()
     done = upgrade(program)
@@ -203,6 +204,17 @@ def test_a_program_that_is_none(dnseal, a, installed):
     assert program.engines() == engines and program.query_udp("one.test").rcode == 0
     installed.chmod(0o755)
     upgraded(program)
+
+
+def test_a_program_that_says_much(dnseal, a, installed):
+    """Shows: P08"""
+    program = dnseal(a, binary=str(installed))
+    installed.unlink()
+    installed.write_text("#!/bin/sh\nseq 5000 >&2\necho the reason >&2\nexit 1\n")
+    installed.chmod(0o755)
+    done = upgrade(program)
+    assert done.returncode == 1 and done.stderr.endswith(" the reason\n"), done.stderr
+    assert program.query_udp("one.test").rcode == 0
 
 
 def test_a_configuration_that_it_does_not_take(dnseal, a, installed):
