@@ -1,12 +1,11 @@
 /*
- * The control socket's listening end. A command is one packet; its answer is a head packet with the answer's
+ * The control socket and its clients. A command is one packet; its answer is a head packet with the answer's
  * size and status, then the text in packets. The file is of mode 0600: who may open it may ask.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -293,12 +292,18 @@ void control_tell(struct control *control, enum control_wait wait, bool is_done,
     }
 }
 
-size_t control_waiting(const struct control *control, int out[UPGRADE_CLIENTS_MAX])
+int control_listener(const struct control *control)
+{
+    return control != NULL ? control->watch.descriptor : -1;
+}
+
+size_t control_unanswered(const struct control *control, struct handover_client out[UPGRADE_CLIENTS_MAX])
 {
     size_t count = 0;
     for (size_t i = 0; control != NULL && i < CLIENTS_MOST; i++) {
-        if (control->clients[i].waiting == CONTROL_UPGRADE) {
-            out[count++] = control->clients[i].watch.descriptor;
+        const struct control_client *client = &control->clients[i];
+        if (client->watch.loop != NULL && client->answer.bytes == NULL && client->waiting != CONTROL_RELOAD) {
+            out[count++] = (struct handover_client){client->watch.descriptor, (int)client->waiting};
         }
     }
     return count;
@@ -371,13 +376,15 @@ static struct control_client *add_client(struct control *control, int descriptor
     return client;
 }
 
-void control_adopt(struct control *control, int descriptor)
+void control_adopt(struct control *control, const struct handover_client *given)
 {
-    struct control_client *client = control != NULL ? add_client(control, descriptor) : NULL;
-    if (client != NULL) {
+    struct control_client *client = control != NULL ? add_client(control, given->descriptor) : NULL;
+    if (control == NULL) {
+        net_close(given->descriptor);
+    } else if (client != NULL && given->waits == CONTROL_PULSE) {
+        begin_health(client);
+    } else if (client != NULL && given->waits == CONTROL_UPGRADE) {
         client->waiting = CONTROL_UPGRADE;
-    } else if (control == NULL) {
-        net_close(descriptor);
     }
 }
 
@@ -395,62 +402,13 @@ static void on_client(struct event_watch *watch, unsigned readiness)
     }
 }
 
-/* ---- the listening end ---- */
-
-/* The directory of the default path is ours to make. */
-static void make_directory(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    char *directory = slash != NULL ? strndup(path, (size_t)(slash - path)) : NULL;
-    if (directory != NULL && directory[0] != '\0') {
-        mkdir(directory, 0755);
-    }
-    free(directory);
-}
-
-static bool is_default(const char *path)
-{
-    return strcmp(path, CONFIG_CONTROL_SOCKET) == 0;
-}
-
-static int refuse(struct boot *boot, const struct control_setup *setup, int error)
-{
-    const char *path = setup->config->control.socket;
-    if (!is_default(path)) {
-        complain_to(setup->report, "control.socket: %s: %s", path, error_text(error));
-        return error;
-    }
-    if (log_begin(&boot->journal.log, LOG_WARNING, "control_off")) {
-        log_text(&boot->journal.log, "path", path);
-        log_text(&boot->journal.log, "reason", error_text(error));
-        log_text(
-            &boot->journal.log, "hint",
-            "another dnseal may serve there; name another path in control.socket, or none (an empty text)");
-        journal_end(&boot->journal);
-    }
-    return 0;
-}
-
-/* 0 without a descriptor: there is no path, or the default one cannot be had and is done without. */
-static int listen_at(struct boot *boot, const struct control_setup *setup, int *descriptor)
-{
-    const char *path = setup->config->control.socket;
-    *descriptor = -1;
-    if (path[0] == '\0') {
-        return 0;
-    }
-    if (is_default(path)) {
-        make_directory(path);
-    }
-    int error = net_local_listen(path, descriptor);
-    return error == 0 ? 0 : refuse(boot, setup, error);
-}
+/* ---- opening ---- */
 
 int control_open(struct boot *boot, const struct control_setup *setup, struct control **out)
 {
     int descriptor;
     *out = NULL;
-    int error = listen_at(boot, setup, &descriptor);
+    int error = control_socket_listen(boot, setup, &descriptor);
     if (error != 0 || descriptor < 0) {
         return error;
     }

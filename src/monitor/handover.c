@@ -128,6 +128,21 @@ static void write_stored(const struct writing *writing, const struct store *stor
     }
 }
 
+static void write_control(const struct writing *writing, const struct supervisor *supervisor)
+{
+    const char *path = supervisor->boot->plan->config->control.socket;
+    int listener = control_listener(supervisor->control);
+    if (listener >= 0 && strchr(path, '\n') == NULL) {
+        keep_open(writing, listener);
+        fprintf(writing->text, "control %d %s\n", listener, path);
+    }
+    for (size_t i = 0; i < supervisor->upgrade.client_count; i++) {
+        const struct handover_client *client = &supervisor->upgrade.clients[i];
+        keep_open(writing, client->descriptor);
+        fprintf(writing->text, "client %d %d\n", client->descriptor, client->waits);
+    }
+}
+
 static void write_all(const struct writing *writing, const struct supervisor *supervisor)
 {
     const struct boot *boot = supervisor->boot;
@@ -137,10 +152,7 @@ static void write_all(const struct writing *writing, const struct supervisor *su
     write_passed(writing, boot->service);
     write_stored(writing, boot->store);
     write_engines(writing, supervisor);
-    for (size_t i = 0; i < supervisor->upgrade.client_count; i++) {
-        keep_open(writing, supervisor->upgrade.clients[i]);
-        fprintf(writing->text, "client %d\n", supervisor->upgrade.clients[i]);
-    }
+    write_control(writing, supervisor);
     fprintf(writing->text, "end\n");
 }
 
@@ -229,7 +241,7 @@ char **handover_environment(char *const *environment, const char *further)
 
 void handover_init(struct handover *handover)
 {
-    *handover = (struct handover){.cache = -1, .total = -1, .stored_text = -1};
+    *handover = (struct handover){.cache = -1, .total = -1, .control = -1, .stored_text = -1};
 }
 
 void handover_free(struct handover *handover)

@@ -120,11 +120,26 @@ static bool read_engine(const struct reading *reading, char *rest)
     return is_good;
 }
 
+static bool read_control(const struct reading *reading, char *rest)
+{
+    struct handover *handover = reading->handover;
+    bool is_good = take_descriptor(reading, &rest, &handover->control);
+    handover->control_path = rest;
+    return is_good;
+}
+
 static bool read_client(const struct reading *reading, char *rest)
 {
     struct handover *handover = reading->handover;
-    return handover->client_count < UPGRADE_CLIENTS_MAX &&
-           take_descriptor(reading, &rest, &handover->clients[handover->client_count++]);
+    int64_t waits;
+    if (handover->client_count == UPGRADE_CLIENTS_MAX) {
+        return false;
+    }
+    struct handover_client *client = &handover->clients[handover->client_count++];
+    bool is_good =
+        take_descriptor(reading, &rest, &client->descriptor) && take_number(&rest, 0, INT32_MAX, &waits);
+    client->waits = is_good ? (int)waits : 0;
+    return is_good;
 }
 
 /* Lines that are looked at when there is a plan to compare them with. */
@@ -201,7 +216,7 @@ static bool read_line(const struct reading *reading, char *line)
                    {"socket", read_socket, true, false},    {"passed", read_passed, true, false},
                    {"engine", read_engine, true, false},    {"client", read_client, true, false},
                    {"text", read_stored_text, true, false}, {"stored", read_stored, true, false},
-                   {"sockets", read_sockets, false, true}};
+                   {"control", read_control, true, false},  {"sockets", read_sockets, false, true}};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         bool is_for_this = reading->service == NULL ? readers[i].is_for_exec : readers[i].is_for_store;
         if (is_for_this && strcmp(word, readers[i].word) == 0) {

@@ -130,6 +130,12 @@ struct handover_engine {
     bool serves; /* else it finishes what it has */
 };
 
+/* A client of the control socket that has no answer yet. */
+struct handover_client {
+    int descriptor;
+    int waits; /* enum control_wait */
+};
+
 /* "PARTITION LABEL" of a server, or "HOST ADDRESS". */
 struct handover_line {
     bool is_group;
@@ -163,7 +169,9 @@ struct handover {
     size_t passed_count;
     struct handover_engine engines[BOOT_ENGINES_MAX];
     size_t engine_count;
-    int clients[UPGRADE_CLIENTS_MAX]; /* of the control socket, that wait for the upgrade */
+    int control; /* the control socket, which listens; -1: none, or taken */
+    char *control_path;
+    struct handover_client clients[UPGRADE_CLIENTS_MAX];
     size_t client_count;
     struct handover_line *lines;
     size_t line_count;

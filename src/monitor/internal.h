@@ -4,7 +4,7 @@
  * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), root.c
  * (its empty root), journal.c (the monitor's own lines), boot.c (the configuration), sockets.c (every
  * listening socket), place.c (files that are kept), addresses.c (where servers are that are known by name),
- * keeper.c and keeper_file.c (the cache's file), control.c and ask.c (the control
+ * keeper.c and keeper_file.c (the cache's file), control.c, control_socket.c and ask.c (the control
  * socket's two ends), supervise.c (the engine's life), monitor.c (what was asked for).
  */
 #ifndef MONITOR_INTERNAL_H
@@ -454,7 +454,8 @@ struct control_setup {
     void *owner;
 };
 
-/* Listens at control.socket. A default path that cannot be had is told in the log and done without. */
+/* Listens at control.socket, or goes on with what the program of before listened at there. A default path
+ * that cannot be had is told in the log and done without. */
 int control_open(struct boot *boot, const struct control_setup *setup, struct control **out);
 
 /* NULL is allowed, here and below. */
@@ -466,11 +467,18 @@ enum control_wait { CONTROL_NOTHING, CONTROL_PULSE, CONTROL_RELOAD, CONTROL_UPGR
 /* To all who wait for this: how it ended, in lines. */
 void control_tell(struct control *control, enum control_wait wait, bool is_done, const char *text);
 
-/* The descriptors of those who wait for the upgrade: still watched here. Returns their number. */
-size_t control_waiting(const struct control *control, int out[UPGRADE_CLIENTS_MAX]);
+/* The socket that listens; -1 where there is none. It is still watched here. */
+int control_listener(const struct control *control);
 
-/* A client of the program of before, which waits for the upgrade. */
-void control_adopt(struct control *control, int descriptor);
+/* Those whom the next program is to answer: still watched here. Returns their number. */
+size_t control_unanswered(const struct control *control, struct handover_client out[UPGRADE_CLIENTS_MAX]);
+
+/* A client of the program of before. */
+void control_adopt(struct control *control, const struct handover_client *given);
+
+/* In control_socket.c. Descriptor -1 with 0: there is no path, or the default one cannot be had and is done
+ * without. */
+int control_socket_listen(struct boot *boot, const struct control_setup *setup, int *descriptor);
 
 /* Before an answer, which comes in packets of so many bytes at most. */
 struct control_head {

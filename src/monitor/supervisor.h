@@ -60,7 +60,7 @@ struct upgrade {
     pid_t child;     /* the next program, that looks at the configuration; 0: there is none */
     int said;        /* by the child */
     struct event_timer patience;
-    int clients[UPGRADE_CLIENTS_MAX]; /* who waits for it */
+    struct handover_client clients[UPGRADE_CLIENTS_MAX]; /* of the control socket, for the next program */
     size_t client_count;
     struct process *successor; /* of the engine of before; NULL when that one is gone or was told to go */
     uint64_t begun_at;

@@ -122,7 +122,7 @@ static void execute(struct supervisor *supervisor)
     int handed = -1;
     keeper_leave(supervisor->boot->keeper);
     supervise_on_relief(supervisor, supervisor->relieved); /* the next program does not know of it */
-    upgrade->client_count = control_waiting(supervisor->control, upgrade->clients);
+    upgrade->client_count = control_unanswered(supervisor->control, upgrade->clients);
     int error = handover_write(supervisor, &handed);
     snprintf(named, sizeof named, HANDOVER_VARIABLE "%d", handed);
     char **environment = error == 0 ? handover_environment(sources->environment, named) : NULL;
@@ -233,9 +233,6 @@ void upgrade_take_over(struct supervisor *supervisor)
     for (size_t i = 0; i < handover->engine_count; i++) {
         process_adopt(supervisor, &handover->engines[i]);
     }
-    for (size_t i = 0; i < handover->client_count; i++) {
-        control_adopt(supervisor->control, handover->clients[i]);
-    }
     mark_partitions(supervisor, handover);
     if (handover->engine_count > 0) {
         store_mix(supervisor->boot);
@@ -243,6 +240,9 @@ void upgrade_take_over(struct supervisor *supervisor)
         reload_on_burial(supervisor); /* nobody of before can store anything any more */
     }
     supervisor->was_ready = supervisor->boot->serves = supervisor->current != NULL;
+    for (size_t i = 0; i < handover->client_count; i++) {
+        control_adopt(supervisor->control, &handover->clients[i]);
+    }
     supervisor->upgrade.begun_at = clock_monotonic();
 }
 

@@ -381,6 +381,49 @@ def test_an_engine_that_is_held_up(dnseal, a, installed, orders):
     wait_for(lambda: len(program.engines()) == 1, 10)
 
 
+def test_health_all_along(dnseal, a, installed):
+    """Shows: P06, P08
+
+    Whoever asks in the middle waits for the next program."""
+    program = dnseal(a, binary=str(installed))
+    told, over = [], threading.Event()
+
+    def look():
+        while not over.is_set():
+            told.append(run(["-c", program.file, "--healthcheck"]))
+    looking = threading.Thread(target=look)
+    looking.start()
+    for _ in range(10):
+        upgraded(program)
+    over.set()
+    looking.join()
+    assert len(told) > 10 and {(done.returncode, done.stderr) for done in told} == {(0, "")}
+
+
+def test_the_control_socket_stays(dnseal, a, installed, tmp_path):
+    """Shows: P08, P02
+
+    A directory in which nothing can be made any more does not matter; a path that is not there any more does."""
+    place = tmp_path / "place"
+    place.mkdir()
+    program = dnseal(a, binary=str(installed), control={"socket": str(place / "socket")})
+    inode = (place / "socket").stat().st_ino
+    upgraded(program)
+    assert (place / "socket").stat().st_ino == inode
+    before = pathlib.Path(program.file).read_text()
+    replace(program, str(place / "socket"), str(tmp_path / "other"))
+    pathlib.Path(tmp_path / "before.yaml").write_text(before)
+    assert run(["-c", str(tmp_path / "before.yaml"), "--control", "upgrade"], timeout=60).returncode == 0
+    assert not (place / "socket").exists()
+    (tmp_path / "other").rename(tmp_path / "lost")
+    replace(program, str(tmp_path / "other"), str(tmp_path / "lost"))
+    moved = pathlib.Path(program.file).read_text()
+    replace(program, str(tmp_path / "lost"), str(tmp_path / "other"))
+    pathlib.Path(tmp_path / "before.yaml").write_text(moved)
+    assert run(["-c", str(tmp_path / "before.yaml"), "--control", "upgrade"], timeout=60).returncode == 0
+    upgraded(program)
+
+
 def test_under_a_service_manager(managed, a, address, port, installed):
     """Shows: P08, P06
 
