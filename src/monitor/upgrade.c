@@ -290,12 +290,23 @@ void upgrade_on_place(struct supervisor *supervisor)
     }
 }
 
+/* What the kernel adds for a file that another one has replaced, as it may happen right after the exec. */
+static void cut_mark(char *path)
+{
+    static const char mark[] = " (deleted)";
+    size_t size = strlen(path), tail = sizeof mark - 1;
+    if (size > tail && strcmp(path + size - tail, mark) == 0) {
+        path[size - tail] = '\0';
+    }
+}
+
 void upgrade_init(struct supervisor *supervisor)
 {
     struct upgrade *upgrade = &supervisor->upgrade;
     event_timer_init(&upgrade->patience, on_check_patience);
     ssize_t size = readlink("/proc/self/exe", upgrade->path, sizeof upgrade->path - 1);
     upgrade->path[size > 0 ? size : 0] = '\0';
+    cut_mark(upgrade->path);
 }
 
 void upgrade_close(struct supervisor *supervisor)

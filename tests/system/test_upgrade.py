@@ -381,6 +381,28 @@ def test_an_engine_that_is_held_up(dnseal, a, installed, orders):
     wait_for(lambda: len(program.engines()) == 1, 10)
 
 
+def test_the_program_is_replaced_while_it_starts(dnseal, a, installed):
+    """Shows: P08
+
+    The next upgrade finds the program all the same."""
+    program = dnseal(a, binary=str(installed))
+    over = threading.Event()
+
+    def replace_again():
+        while not over.is_set():
+            install(installed)
+    replacing = threading.Thread(target=replace_again)
+    replacing.start()
+    try:
+        for _ in range(10):
+            upgraded(program)
+    finally:
+        over.set()
+        replacing.join()
+    install(installed, text=other_version())
+    assert upgraded(program) == "upgraded to %s\n" % other_version()
+
+
 def test_health_all_along(dnseal, a, installed):
     """Shows: P06, P08
 
