@@ -193,7 +193,7 @@ bool upgrade_reap(struct supervisor *supervisor, pid_t gone, int status)
     }
     if (!is_content(status, said)) {
         tell_refusal(supervisor, status, said);
-    } else if (supervisor->reload.is_going || supervisor->current == NULL) {
+    } else if (supervisor->reload.is_going || supervisor->current == NULL || !process_has_place(supervisor)) {
         upgrade->again = true; /* what has begun meanwhile comes first */
     } else {
         execute(supervisor);

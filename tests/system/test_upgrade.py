@@ -360,6 +360,39 @@ def test_upgrades_and_reloads_at_once(dnseal, a, installed):
     assert program.query_udp("last.test").rcode == 0
 
 
+def test_reloads_while_the_next_program_looks(dnseal, a, installed, tmp_path):
+    """Shows: P08, pain 28
+
+    Too many engines finish what they have for one more: the upgrade waits until one of them has."""
+    gate = a.script = scripts.Gate()
+    program = dnseal(a, binary=str(installed))
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\n[ \"$3\" = --check ] && touch %s && sleep 1\nexec %s \"$@\"\n"
+                    % (tmp_path / "looks", BINARY))
+    asking = []
+
+    def reload_in_use(number):
+        asking.append(threading.Thread(target=lambda: program.query_udp("held-%d.test" % number)))
+        asking[-1].start()
+        assert gate.wait(number, scaled(2)) == number
+        assert run(["-c", program.file, "--control", "reload"]).returncode == 0
+    for number in (1, 2):
+        reload_in_use(number)
+    install(installed, slow)
+    done = []
+    upgrading = threading.Thread(target=lambda: done.append(upgrade(program)))
+    upgrading.start()
+    wait_for((tmp_path / "looks").exists)
+    reload_in_use(3)
+    time.sleep(scaled(1.2))
+    assert not done
+    gate.open()
+    for thread in (upgrading, *asking):
+        thread.join()
+    assert done[0].returncode == 0, done[0].stderr
+    assert program.status().total("dnseal_engine_restarts_total") == 0
+
+
 @pytest.mark.parametrize("orders", [("upgrade", "reload"), ("reload", "upgrade")])
 def test_an_engine_that_is_held_up(dnseal, a, installed, orders):
     """Shows: P08, pain 28
