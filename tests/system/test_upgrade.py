@@ -329,6 +329,23 @@ def test_a_handover_that_is_none(dnseal, a):
         assert "DNSEAL_HANDOVER" in program.text()
 
 
+FROM_A_NEWER_ONE = """
+import os, sys
+text = os.memfd_create("handover", 0)
+os.write(text, b"dnseal handover 1 %d\\nfuture 5 what nobody knows yet\\nend\\n" % os.getpid())
+os.environ["DNSEAL_HANDOVER"] = str(text)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def test_a_newer_program_hands_over_more(dnseal, a):
+    """Shows: P08
+
+    The way back to an older program must not end in none."""
+    program = dnseal(a, prefix=["/usr/bin/python3", "-c", FROM_A_NEWER_ONE])
+    assert program.query_udp("one.test").rcode == 0
+
+
 # ---- what else goes on
 
 @pytest.mark.parametrize("delay", [0, 0.01, 0.05, 0.1])
