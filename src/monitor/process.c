@@ -50,7 +50,7 @@ static void note_addresses(struct process *process, struct span letter)
 static void note_pulse(struct process *process)
 {
     if (process->state == PROCESS_DRAINING) {
-        supervise_on_relief(process->supervisor, process);
+        relief_end(process->supervisor, process);
     } else if (process == process->supervisor->current) {
         pulse_tell(process->supervisor->boot->pulse, true);
     }

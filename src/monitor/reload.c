@@ -360,7 +360,7 @@ void reload_on_ready(struct supervisor *supervisor)
         supervisor->leaving = supervisor->control;
         supervisor->control = reload->control;
     }
-    supervise_relieve(supervisor, old, timeout, CONTROL_RELOAD);
+    relief_begin(supervisor, old, timeout, CONTROL_RELOAD);
     reload_on_place(supervisor);
 }
 

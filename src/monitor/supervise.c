@@ -54,47 +54,6 @@ static int start_engine(struct supervisor *supervisor)
     return error;
 }
 
-void supervise_on_relief(struct supervisor *supervisor, struct process *old)
-{
-    if (supervisor->relief != CONTROL_NOTHING && supervisor->relieved == old) {
-        bool is_upgrade = supervisor->relief == CONTROL_UPGRADE;
-        service_ready(supervisor->boot);
-        const char *text = is_upgrade ? "upgraded to " DNSEAL_VERSION "\n" : "reloaded\n";
-        control_tell(supervisor->control, supervisor->relief, true, text);
-        control_tell(supervisor->leaving, supervisor->relief, true, text);
-        control_close(supervisor->leaving);
-        supervisor->leaving = NULL;
-        supervisor->relief = CONTROL_NOTHING;
-    }
-}
-
-/* Also of those that still finish what they have: the one that they know goes as well. */
-static void bequeath_connections(struct supervisor *supervisor, const struct process *old)
-{
-    for (size_t i = 0; i < BOOT_ENGINES_MAX; i++) {
-        struct process *process = &supervisor->processes[i];
-        if (process == old || process->state == PROCESS_DRAINING) {
-            process_bequeath(process, supervisor->current);
-        }
-    }
-}
-
-/* Who asked for it is told when the old engine reads no more: from then on all is as the new one has it. */
-void supervise_relieve(struct supervisor *supervisor, struct process *old, uint64_t timeout,
-                       enum control_wait wait)
-{
-    supervise_on_relief(supervisor, supervisor->relieved); /* one that was held up keeps nobody waiting */
-    supervisor->relieved = old;
-    supervisor->relief = wait;
-    bequeath_connections(supervisor, old);
-    if (old != NULL) {
-        process_drain(old, timeout);
-        process_send(old, ENGINE_PULSE, -1);
-    } else {
-        supervise_on_relief(supervisor, NULL);
-    }
-}
-
 /* What the program of before had, and this configuration has not, goes. A reload that is on its way sees to
  * that itself. */
 static void settle(struct supervisor *supervisor)
@@ -244,7 +203,7 @@ static void on_engine_gone(struct process *process, int status)
     struct supervisor *supervisor = process->supervisor;
     bool was_well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     process_bury(process);
-    supervise_on_relief(supervisor, process);
+    relief_end(supervisor, process);
     if (process == supervisor->current) {
         on_current_gone(process, status);
     } else if (process == supervisor->reload.process) {

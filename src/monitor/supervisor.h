@@ -1,6 +1,6 @@
 /*
- * What the files about the engine's life share: process.c (one engine, from fork to end), reload.c (another
- * configuration), supervise.c (start, death, stop, signals).
+ * What the files about the engine's life share: process.c (one engine, from fork to end), relief.c (one in
+ * the place of another), reload.c (another configuration), supervise.c (start, death, stop, signals).
  */
 #ifndef MONITOR_SUPERVISOR_H
 #define MONITOR_SUPERVISOR_H
@@ -137,16 +137,18 @@ struct process *process_find(struct supervisor *supervisor, pid_t pid);
 struct control_setup supervise_control(struct supervisor *supervisor, const struct config *config,
                                        struct config_report *report);
 
-/* The old engine (NULL: there is none) reads no more, and who waits for that is told of the end then. */
-void supervise_relieve(struct supervisor *supervisor, struct process *old, uint64_t timeout,
-                       enum control_wait wait);
-void supervise_on_relief(struct supervisor *supervisor, struct process *old);
-
 /* An engine serves. */
 void supervise_on_ready(struct process *process);
 
 /* An engine in place of one that died, soon. */
 void supervise_plan_restart(struct supervisor *supervisor);
+
+/* ---- relief.c ---- */
+
+/* The old engine (NULL: there is none) reads no more, and who waits for that is told of the end then. */
+void relief_begin(struct supervisor *supervisor, struct process *old, uint64_t timeout,
+                  enum control_wait wait);
+void relief_end(struct supervisor *supervisor, struct process *old);
 
 /* ---- reload.c ---- */
 

@@ -121,7 +121,7 @@ static void execute(struct supervisor *supervisor)
     char named[32];
     int handed = -1;
     keeper_leave(supervisor->boot->keeper);
-    supervise_on_relief(supervisor, supervisor->relieved); /* the next program does not know of it */
+    relief_end(supervisor, supervisor->relieved); /* the next program does not know of it */
     upgrade->client_count = control_unanswered(supervisor->control, upgrade->clients);
     int error = handover_write(supervisor, &handed);
     snprintf(named, sizeof named, HANDOVER_VARIABLE "%d", handed);
@@ -252,7 +252,7 @@ void upgrade_on_ready(struct supervisor *supervisor)
     struct process *old = supervisor->current;
     supervisor->current = supervisor->upgrade.successor;
     supervisor->upgrade.successor = NULL;
-    supervise_relieve(supervisor, old, boot->plan->config->limits.drain_timeout, CONTROL_UPGRADE);
+    relief_begin(supervisor, old, boot->plan->config->limits.drain_timeout, CONTROL_UPGRADE);
     sockets_close_others(&boot->table, boot->plan);
     reload_forget_partitions(supervisor);
     store_update(boot);
