@@ -68,7 +68,8 @@ void listen_pass_idle(struct listen_hall *hall)
     for (struct list *node = hall->open.next; node != &hall->open; node = next) {
         struct listen_connection *connection = container_of(node, struct listen_connection, node);
         next = node->next;
-        if (listen_connection_is_idle(connection) && !listen_pass(connection)) {
+        /* An answer was lost on one that is overfull: only its close tells the client. */
+        if (listen_connection_is_idle(connection) && !connection->overfull && !listen_pass(connection)) {
             return;
         }
     }

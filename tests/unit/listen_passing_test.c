@@ -164,6 +164,22 @@ void an_heir_that_is_gone_takes_nothing(void **state)
     net_close(ends[0]);
 }
 
+void one_that_lost_an_answer_is_closed(void **state)
+{
+    (void)state;
+    open_doors("127.0.0.1:0", "127.0.0.1:0");
+    int client = connect_client();
+    struct listen_connection *connection = container_of(doors->open.next, struct listen_connection, node);
+    connection->overfull = true;
+    open_next();
+    listen_drain(doors, ends[0]);
+    assert_int_equal(meter(METRICS_TCP_PASSED), 0);
+    turn_until(METRICS_TCP_CLOSES_OUTPUT, 1);
+    assert_true(is_closed(client));
+    net_close(client);
+    close_next();
+}
+
 /* Engines may come faster than connections go. */
 void an_heir_passes_on_when_it_ends_itself(void **state)
 {

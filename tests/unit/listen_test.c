@@ -576,6 +576,7 @@ int main(void)
         TEST(a_question_is_answered_before_its_connection_goes),
         TEST(connections_wait_for_an_heir_that_is_busy),
         TEST(an_heir_that_is_gone_takes_nothing),
+        TEST(one_that_lost_an_answer_is_closed),
         TEST(an_heir_passes_on_when_it_ends_itself),
         TEST(what_belongs_to_no_door_is_closed),
         TEST(connections_may_come_from_several),

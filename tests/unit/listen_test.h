@@ -57,6 +57,7 @@ void what_was_read_of_a_question_goes_along(void **state);
 void a_question_is_answered_before_its_connection_goes(void **state);
 void connections_wait_for_an_heir_that_is_busy(void **state);
 void an_heir_that_is_gone_takes_nothing(void **state);
+void one_that_lost_an_answer_is_closed(void **state);
 void an_heir_passes_on_when_it_ends_itself(void **state);
 void what_belongs_to_no_door_is_closed(void **state);
 void connections_may_come_from_several(void **state);
