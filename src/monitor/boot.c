@@ -47,16 +47,46 @@ int boot_open_log(const struct config *config)
     return open_log_file(config->log.target);
 }
 
+/* That of the program of before, which cannot come back; -1 where there was none. */
+static int inherit_log(struct handover *handover)
+{
+    int descriptor = handover != NULL ? handover->log : -1;
+    if (descriptor >= 0) {
+        handover->log = -1;
+    }
+    return descriptor;
+}
+
+void boot_tell_log(struct boot *boot, const char *reason)
+{
+    struct log *log = &boot->journal.log;
+    if (log_begin(log, LOG_ERROR, "log_reopen_failed")) {
+        log_text(log, "target", boot->plan->config->log.target);
+        log_text(log, "reason", reason);
+        journal_end(&boot->journal);
+    }
+}
+
 static int open_log(struct boot *boot, struct config_report *report)
 {
     const struct config *config = boot->plan->config;
+    int before = inherit_log(boot->handover);
     boot->log_descriptor = boot_open_log(config);
-    if (boot->log_descriptor < 0) {
-        complain_to(report, "log.target: %s: cannot be opened: %s", config->log.target,
-                    boot_log_trouble(errno));
+    const char *trouble = boot->log_descriptor < 0 ? boot_log_trouble(errno) : NULL;
+    if (trouble != NULL && before < 0) {
+        complain_to(report, "log.target: %s: cannot be opened: %s", config->log.target, trouble);
         return ERROR_INVALID;
     }
-    return journal_open(&boot->journal, config->log.level, config->log.format, boot->log_descriptor);
+    if (trouble == NULL && before >= 0) {
+        close(before);
+    } else if (trouble != NULL) {
+        boot->log_descriptor = before;
+    }
+    int error = journal_open(&boot->journal, config->log.level, config->log.format, boot->log_descriptor);
+    if (error == 0 && trouble != NULL) {
+        boot_tell_log(boot, trouble);
+    }
+    return error;
 }
 
 /* ---- limits that are lower than they could be ---- */

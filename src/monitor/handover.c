@@ -151,6 +151,8 @@ static void write_all(const struct writing *writing, const struct supervisor *su
     write_sockets(writing, boot);
     write_passed(writing, boot->service);
     write_stored(writing, boot->store);
+    keep_open(writing, boot->log_descriptor);
+    fprintf(writing->text, "log %d\n", boot->log_descriptor);
     write_engines(writing, supervisor);
     write_control(writing, supervisor);
     fprintf(writing->text, "end\n");
@@ -241,7 +243,7 @@ char **handover_environment(char *const *environment, const char *further)
 
 void handover_init(struct handover *handover)
 {
-    *handover = (struct handover){.cache = -1, .total = -1, .control = -1, .stored_text = -1};
+    *handover = (struct handover){.cache = -1, .total = -1, .control = -1, .log = -1, .stored_text = -1};
 }
 
 void handover_free(struct handover *handover)

@@ -120,6 +120,11 @@ static bool read_engine(const struct reading *reading, char *rest)
     return is_good;
 }
 
+static bool read_log(const struct reading *reading, char *rest)
+{
+    return take_descriptor(reading, &rest, &reading->handover->log);
+}
+
 static bool read_control(const struct reading *reading, char *rest)
 {
     struct handover *handover = reading->handover;
@@ -216,7 +221,8 @@ static bool read_line(const struct reading *reading, char *line)
                    {"socket", read_socket, true, false},    {"passed", read_passed, true, false},
                    {"engine", read_engine, true, false},    {"client", read_client, true, false},
                    {"text", read_stored_text, true, false}, {"stored", read_stored, true, false},
-                   {"control", read_control, true, false},  {"sockets", read_sockets, false, true}};
+                   {"control", read_control, true, false},  {"log", read_log, true, false},
+                   {"sockets", read_sockets, false, true}};
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
         bool is_for_this = reading->service == NULL ? readers[i].is_for_exec : readers[i].is_for_store;
         if (is_for_this && strcmp(word, readers[i].word) == 0) {

@@ -169,6 +169,7 @@ struct handover {
     size_t passed_count;
     struct handover_engine engines[BOOT_ENGINES_MAX];
     size_t engine_count;
+    int log;     /* where lines go when there is no other place for them; -1: none, or taken */
     int control; /* the control socket, which listens; -1: none, or taken */
     char *control_path;
     struct handover_client clients[UPGRADE_CLIENTS_MAX];

@@ -293,6 +293,9 @@ void boot_write_metrics(const struct boot *boot, struct metrics_sink *sink);
 /* A new descriptor for log.target, or -1 with errno set. */
 int boot_open_log(const struct config *config);
 
+/* The log goes where it went: the event that says so. */
+void boot_tell_log(struct boot *boot, const char *reason);
+
 /* Why that failed, in words, from errno. */
 const char *boot_log_trouble(int number);
 

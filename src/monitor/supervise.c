@@ -300,12 +300,7 @@ static void reopen_log(struct supervisor *supervisor)
     struct boot *boot = supervisor->boot;
     int descriptor = boot_open_log(boot->plan->config);
     if (descriptor < 0) {
-        const char *reason = boot_log_trouble(errno);
-        if (log_begin(journal(supervisor), LOG_ERROR, "log_reopen_failed")) {
-            log_text(journal(supervisor), "target", boot->plan->config->log.target);
-            log_text(journal(supervisor), "reason", reason);
-            journal_end(&boot->journal);
-        }
+        boot_tell_log(boot, boot_log_trouble(errno));
         return;
     }
     for (size_t i = 0; i < BOOT_ENGINES_MAX; i++) {

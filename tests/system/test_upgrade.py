@@ -321,6 +321,22 @@ def test_an_address_that_is_taken(dnseal, a, installed):
     assert udp_exchange(other.address, other.port, wire.query("two.test"), scaled(6)) is not None
 
 
+def test_a_log_that_cannot_be_opened(dnseal, a, installed, tmp_path):
+    """Shows: P08, O06
+
+    It says so where it said things before, and serves."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    program = dnseal(a, binary=str(installed))
+    replace(program, "target: \"stderr\"", "target: %s" % pipe)
+    upgraded(program)
+    failed = program.wait_event("log_reopen_failed", scaled(5))
+    assert failed["target"] == str(pipe) and failed["reason"] == "a pipe that nobody reads"
+    assert program.query_udp("one.test").rcode == 0
+    upgraded(program)
+    assert program.query_udp("two.test").rcode == 0
+
+
 def test_a_handover_that_is_none(dnseal, a):
     """Shows: P08, P02"""
     for value in ("9", "x", "-1", "2", ""):
