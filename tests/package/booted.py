@@ -93,7 +93,7 @@ class Booted:
 
     def command(self, words):
         return ["nsenter", "--target", str(self.first), "--mount", "--pid", "--ipc", "--uts", "--cgroup", "--root", "--wd",
-                "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
+                "env", "-i", "PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive",
                 *map(str, words)]
 
     def try_run(self, *words):

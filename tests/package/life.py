@@ -1,40 +1,33 @@
 """The life of an installed package: installed, run under systemd in every way that its units know, upgraded, removed and
-purged. run.py starts this in a network of its own: life.py ROOT PACKAGE LOG, with ROOT a system of chroot.py that has what
-the package depends on."""
-import contextlib
+purged; before it the same program without a package. run.py starts this in a network of its own: life.py ROOT PACKAGE
+INSTALLED LOG, with ROOT a system of chroot.py that has what the package depends on, and INSTALLED what `ninja install` has
+installed."""
 import os
 import pathlib
 import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 
-SYSTEM_TESTS = pathlib.Path(__file__).resolve().parents[1] / "system"
-sys.path.insert(0, str(SYSTEM_TESTS))
+from activation import ask_in_vain, check_activation, check_several_sockets, activate
+from booted import Booted
+from chroot import System, run
+from documents import blocks
+from service import (FILE, answer, check_rights, check_served, drop_in, engine_of, start, told)
+from sources import check_sources
 
-from booted import Booted  # noqa: E402
-from certificates import Certificates  # noqa: E402
-from chroot import System, run  # noqa: E402
-from clients import Flow, Tcp, udp_exchange  # noqa: E402
-from dot_server import Server  # noqa: E402
-import wire  # noqa: E402
+from certificates import Certificates
+from clients import Flow
+from dot_server import Server
 
-FILE = "etc/dnseal/dnseal.yaml"
 OLD_VERSION = "0.0.1-1"
 # What changes by itself while a system runs and packages come and go.
 RESTLESS = {"/var/cache", "/var/log", "/var/lib/dpkg", "/var/lib/apt", "/var/lib/systemd/random-seed", "/var/tmp", "/tmp",
             "/run", "/proc", "/sys", "/dev", "/etc/machine-id", "/etc/passwd-", "/etc/group-", "/etc/shadow-",
             "/etc/gshadow-", "/etc/.pwd.lock", "/etc/subuid-", "/etc/subgid-", "/var/lib/systemd/timers",
             "/var/lib/systemd/credential.secret", "/etc/.updated", "/var/.updated", "/var/lib/private"}
-
-
-def told(text):
-    print("    " + text, flush=True)
 
 
 # ---- the package
@@ -47,6 +40,15 @@ def older(package, home):
     control.write_text(re.sub(r"^Version: .*$", "Version: " + OLD_VERSION, control.read_text(), flags=re.MULTILINE))
     run(["dpkg-deb", "-b", tree, home / "older.deb"])
     return home / "older.deb"
+
+
+def install(booted, package, *further):
+    """As docs/operations.md says it."""
+    command, = (line.strip() for line in blocks("As a Debian package")[0].splitlines() if "apt-get" in line)
+    here = booted.system.root / "root/dnseal_new.deb"
+    shutil.copy(package, here)
+    booted.run("sh", "-ec", "cd /root && " + " ".join([command, *further]))
+    here.unlink()
 
 
 def installed_version(booted):
@@ -67,54 +69,6 @@ def check_installed(booted):
 
 
 # ---- what it does
-
-def answer(name, address="127.0.0.1", patience=6):
-    raw = udp_exchange(address, 53, wire.query(name), patience)
-    return None if raw is None else wire.parse(raw).rcode
-
-
-def check_served(where=("127.0.0.1", "::1")):
-    for number, address in enumerate(where):
-        assert answer("u%d.test" % number, address) == 0
-        with Tcp(address, 53) as link:
-            assert link.ask(wire.query("t%d.test" % number), 6).rcode == 0
-
-
-def engine_of(booted):
-    """The status of the engine, the child of the main process; its pid as this process sees it."""
-    main = booted.property_of("dnseal", "MainPID")
-    for entry in pathlib.Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):
-            status = dict(line.split(":\t", 1) for line in (entry / "status").read_text().splitlines())
-            inner = status["NSpid"].split()
-            parent = pathlib.Path("/proc", status["PPid"], "status").read_text()
-            if (status["Name"].startswith("dnseal") and len(inner) >= 2 and booted_here(booted, entry) and
-                    re.search(r"^NSpid:.*\t%s$" % main, parent, re.MULTILINE)):
-                return int(entry.name), status
-    raise AssertionError("no engine")
-
-
-def booted_here(booted, entry):
-    """Whether the process is one of this system, and not of another that runs beside it."""
-    return os.readlink(entry / "ns" / "pid") == os.readlink("/proc/%d/ns/pid" % booted.first)
-
-
-def check_rights(booted):
-    _, status = engine_of(booted)
-    user = int(booted.run("id", "-u", "dnseal"))
-    assert {int(number) for number in status["Uid"].split()} == {user} and user != 0
-    assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == int(status["CapBnd"], 16) & ~(1 << 10) == 0
-    assert status["NoNewPrivs"] == "1" and status["Seccomp"] == "2"
-    assert "dnseal_sandbox_degraded 0" in booted.run("dnseal", "--control", "status")
-
-
-def start(booted, unit="dnseal.service"):
-    booted.run("systemctl", "daemon-reload")
-    booted.run("systemctl", "start", unit)
-    assert booted.run("systemctl", "is-active", unit).strip() == "active"
-
 
 def check_service(booted):
     """Bound by itself. Type=notify: it serves when the start is over."""
@@ -186,40 +140,6 @@ def check_watchdog(booted):
     told("the watchdog replaces a service whose engine stands still")
 
 
-def drop_in(booted, name, text):
-    folder = booted.system.root / "etc/systemd/system/dnseal.service.d"
-    if text is None:
-        (folder / (name + ".conf")).unlink()
-        folder.rmdir()
-    else:
-        folder.mkdir(exist_ok=True)
-        (folder / (name + ".conf")).write_text(text)
-    booted.run("systemctl", "daemon-reload")
-
-
-def check_activation(booted):
-    """The socket is there before the service, and while that is restarted. What is left of its rights is taken away."""
-    booted.run("systemctl", "stop", "dnseal")
-    example = booted.system.root / "usr/share/doc/dnseal/examples/activated.conf"
-    drop_in(booted, "activated", example.read_text())
-    booted.run("systemctl", "start", "dnseal.socket")
-    assert booted.try_run("systemctl", "is-active", "dnseal.service").stdout.strip() == "inactive"
-    assert answer("first.test") == 0, "the first question starts the service"
-    check_served()
-    check_rights(booted)
-    assert int(engine_of(booted)[1]["CapBnd"], 16) == 0
-    with Flow("127.0.0.1", 53, 100, name="r%d.test") as flow:
-        time.sleep(0.5)
-        booted.run("systemctl", "restart", "dnseal.service")
-        time.sleep(0.5)
-        flow.finish(6)
-    lost = len(flow.sent) - len(flow.answers)
-    assert lost == 0 and flow.rcodes() == {0: len(flow.sent)}, "%d lost: %s" % (lost, flow.rcodes())
-    booted.run("systemctl", "stop", "dnseal.socket", "dnseal.service")
-    drop_in(booted, "activated", None)
-    told("the socket starts the service, and a restart loses no question")
-
-
 def check_credential(booted, authority):
     """A file that only root may read, as LoadCredential hands it over."""
     secret = booted.system.root / "etc/dnseal/secret.pem"
@@ -237,7 +157,7 @@ def check_credential(booted, authority):
 
 def check_clients(booted):
     """The configurations that are shipped for a machine's own programs."""
-    deploy = SYSTEM_TESTS.parents[1] / "deploy"
+    deploy = booted.system.root / "usr/share/doc/dnseal/examples"
     folder = booted.system.root / "etc/systemd/resolved.conf.d"
     folder.mkdir()
     shutil.copy(deploy / "systemd-resolved" / "dnseal.conf", folder)
@@ -258,13 +178,11 @@ def check_clients(booted):
 
 def install_beside_load(booted, package):
     """While questions come; none may be lost."""
-    shutil.copy(package, booted.system.root / "root/new.deb")
     with Flow("127.0.0.1", 53, 100, name="up%d.test") as flow:
         time.sleep(0.5)
-        booted.run("dpkg", "-i", "/root/new.deb")
+        install(booted, package)
         time.sleep(0.5)
         flow.finish(6)
-    (booted.system.root / "root/new.deb").unlink()
     assert flow.rcodes() == {0: len(flow.sent)}, "%s of %d" % (flow.rcodes(), len(flow.sent))
 
 
@@ -290,25 +208,36 @@ def check_upgrade_of_the_unit(booted, package):
     os.utime(unit, (0, 0))  # it comes from an older package
     booted.run("systemctl", "daemon-reload")
     main = booted.property_of("dnseal", "MainPID")
-    shutil.copy(package, booted.system.root / "root/new.deb")
-    booted.run("dpkg", "-i", "/root/new.deb")
-    (booted.system.root / "root/new.deb").unlink()
+    install(booted, package, "--reinstall")
     assert "# another one" not in unit.read_text()
     assert booted.property_of("dnseal", "MainPID") != main
     check_served()
     told("another unit starts the service anew")
 
 
-def check_end(booted):
-    booted.run("dpkg", "--remove", "dnseal")
-    assert booted.try_run("systemctl", "is-active", "dnseal.service").stdout.strip() != "active"
-    assert answer("gone.test", patience=1) is None
+def check_removed(booted):
+    """Neither the service nor the sockets that would start it again are left."""
+    booted.run("apt-get", "remove", "--yes", "dnseal")
+    for unit in ("dnseal.socket", "dnseal.service"):
+        assert booted.try_run("systemctl", "is-active", unit).stdout.strip() not in ("active", "activating"), unit
+    assert ask_in_vain()
     assert (booted.system.root / FILE).exists() and not (booted.system.root / "usr/sbin/dnseal").exists()
+
+
+def check_end(booted, package):
+    """Removed with systemd's sockets open, before their first question and after it, and purged."""
+    activate(booted)
+    check_removed(booted)
+    install(booted, package)
+    booted.run("systemctl", "start", "dnseal.socket")
+    assert answer("last.test") == 0
+    check_removed(booted)
     (booted.system.root / "etc/dnseal/ca.pem").unlink()
-    booted.run("dpkg", "--purge", "dnseal")
+    shutil.rmtree(booted.system.root / "etc/systemd/system/dnseal.service.d")
+    booted.run("apt-get", "purge", "--yes", "dnseal")
     assert booted.try_run("getent", "passwd", "dnseal").returncode != 0
     assert booted.try_run("getent", "group", "dnseal").returncode != 0
-    told("removed and purged")
+    told("removed with its sockets, and purged")
 
 
 def configure(system, server, authority):
@@ -320,12 +249,9 @@ def configure(system, server, authority):
 
 
 def live(booted, package, server, authority):
-    system = booted.system
-    shutil.copy(older(package, pathlib.Path(authority).parent), system.root / "root/old.deb")
-    booted.run("dpkg", "-i", "/root/old.deb")
-    (system.root / "root/old.deb").unlink()
+    install(booted, older(package, pathlib.Path(authority).parent))
     check_installed(booted)
-    configure(system, server, authority)
+    configure(booted.system, server, authority)
     booted.run("systemctl", "stop", "dnseal")
     check_service(booted)
     check_kept_cache(booted, server)
@@ -333,23 +259,25 @@ def live(booted, package, server, authority):
     check_broken_configuration(booted)
     check_watchdog(booted)
     check_activation(booted)
+    check_several_sockets(booted)
     check_credential(booted, authority)
     check_clients(booted)
     check_upgrade(booted, package)
     check_upgrade_of_the_unit(booted, package)
-    check_end(booted)
+    check_end(booted, package)
 
 
 def main():
-    root, package, log = sys.argv[1:]
+    root, package, installed, log = sys.argv[1:]
     system = System(root, log)
     with tempfile.TemporaryDirectory() as home:
         certificates = Certificates(pathlib.Path(home))
         identity = certificates.good("a.test")
         server = Server("127.0.0.1", identity.certificate, identity.key, name="a.test").start()
         with Booted(system, log) as booted:
-            before = system.files(RESTLESS)
             try:
+                check_sources(booted, installed, lambda: configure(system, server, certificates.ca))
+                before = system.files(RESTLESS)
                 live(booted, package, server, certificates.ca)
             except BaseException:
                 print(booted.try_run("journalctl", "-u", "dnseal*", "--no-pager", "-n", "80").stdout, flush=True)

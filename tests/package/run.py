@@ -56,20 +56,20 @@ def make(release, out, log, further):
     packages = [*build.build_dependencies(), "lintian", *(["clang"] if further else [])]
     with System.make(release, "buildd", packages, log) as system:
         tell(release, "a system to build in", started)
-        package = build.build_in(system, build.tarball(), out)
+        package, installed = build.build_in(system, build.tarball(), out)
         tell(release, "built and tested: %s" % package.name, started)
         if further:
             try_compilers(system, build.tarball())
             tell(release, "both compilers are content, and so are the quick tests", started)
-    return package
+    return package, installed
 
 
-def live(release, package, log):
+def live(release, package, installed, log):
     started = time.monotonic()
     with System.make(release, "minbase", [*AROUND, *dependencies(package)], log) as system:
         tell(release, "a system to install in", started)
         print(run(["unshare", "--net", "sh", "-c", NETWORK, "sh", sys.executable,
-                   str(HERE / "life.py"), str(system.root), str(package), str(log)], log=log), end="")
+                   str(HERE / "life.py"), str(system.root), str(package), str(installed), str(log)], log=log), end="")
     tell(release, "installed, run, upgraded, removed and purged", started)
 
 
@@ -85,9 +85,9 @@ def main():
         log = out / "log"
         log.unlink(missing_ok=True)
         try:
-            package = make(release, out, log, options.test and release != own)
+            package, installed = make(release, out, log, options.test and release != own)
             if options.test:
-                live(release, package, log)
+                live(release, package, installed, log)
         except Failed as failure:
             sys.exit("%s: %s\nThe whole log is %s" % (release, failure, log))
 
