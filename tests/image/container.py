@@ -36,6 +36,10 @@ class Container:
         variables = [word for name, value in (env or {}).items() for word in ("--env", "%s=%s" % (name, value))]
         self.words = [*ALWAYS, *(LOCKED if locked else ()), *variables, *map(str, options), IMAGE, *arguments]
 
+    def run(self):
+        """To its end, as `docker run --rm`: exit code and both outputs."""
+        return podman("run", "--rm", "--name", self.name, *self.words, check=False)
+
     def start(self):
         podman("run", "--detach", "--name", self.name, *self.words)
         return self
@@ -78,9 +82,17 @@ class Container:
         """What `docker exec` would print; there is no shell to do it with."""
         return podman("exec", self.name, "/usr/sbin/dnseal", "--control", command).stdout
 
+    def send(self, name):
+        podman("kill", "--signal", name, self.name)
+
     def stop(self):
         """As `docker stop`: the exit code, 137 when it had to be killed."""
         podman("stop", "--time", "10", self.name)
+        return self.state()["ExitCode"]
+
+    def stop_as_told(self):
+        """After as long as the container was started with: --stop-timeout."""
+        podman("stop", self.name)
         return self.state()["ExitCode"]
 
     def end(self):

@@ -146,7 +146,29 @@ def test_commands(running):
     assert 'dnseal_queries_total{transport="udp"} 1' in running.control("status")
 
 
-def test_reload(container, upstream, authority, tmp_path):
+def test_flush(running, upstream):
+    """Shows: M9"""
+    for _ in range(2):
+        assert running.query_udp("x.test").rcode == 0
+    assert upstream.count("x.test") == 1
+    running.control("flush")
+    assert running.query_udp("x.test").rcode == 0 and upstream.count("x.test") == 2
+
+
+def test_check_and_print(space, documents):
+    """With the options that it is to run with, and nothing is left of it. Shows: M9, I8"""
+    options, env = documents
+    right = Container(*options, env=env, arguments=["--check"]).run()
+    assert right.returncode == 0 and "is valid" in right.stdout + right.stderr
+    wrong = Container(*options, env={**env, "DNSEAL_WORKERS": "many"}, arguments=["--check"]).run()
+    assert wrong.returncode == 1 and "DNSEAL_WORKERS" in wrong.stdout + wrong.stderr
+    shown = Container(*options, env=env, arguments=["--print-config"])
+    assert "/authority.pem" in shown.run().stdout
+    assert podman("container", "exists", shown.name, check=False).returncode == 1
+
+
+@pytest.mark.parametrize("command", ["--control reload", "SIGHUP"])
+def test_reload(container, upstream, authority, tmp_path, command):
     """A file that is mounted is read again as the ordinary user that everything runs as. Shows: M9"""
     def write(port):
         file.write_text("listen: [127.0.0.1:%d]\nupstreams: [\"%s\"]\ntls: {ca: /authority.pem}\n"
@@ -156,7 +178,11 @@ def test_reload(container, upstream, authority, tmp_path):
     program = container("--volume", "%s:/authority.pem:ro" % authority.ca,
                         "--volume", "%s:/etc/dnseal/dnseal.yaml:ro" % file).ready()
     write(5302)
-    program.control("reload")
+    if command == "SIGHUP":
+        program.send("HUP")
+        program.wait_log("event=reload ")
+    else:
+        program.control("reload")
     program.port = 5302
     assert program.query_udp("x.test").rcode == 0
 
@@ -173,6 +199,15 @@ def test_stop_takes_less_than_a_second(running):
     assert running.query_udp("x.test").rcode == 0
     seconds, code = running.end()
     assert seconds < scaled(1) and code == 0, (seconds, code)
+
+
+@pytest.mark.parametrize("timeout, code", [(1, 137), (20, 0)])
+def test_time_to_stop(container, documents, timeout, code):
+    """What is served on for longer than the container is given is killed. Shows: M10"""
+    options, env = documents
+    program = container(*options, "--stop-timeout", timeout, env={**env, "DNSEAL_LIMITS_DRAIN_DELAY": "4s"}).ready()
+    assert program.query_udp("x.test").rcode == 0
+    assert program.stop_as_told() == code
 
 
 def test_plain_run(container, documents):
@@ -193,6 +228,18 @@ def test_refused_port_has_a_way_out(space, container):
     assert program.wait_end() == 1
     said = program.log()
     assert "0.0.0.0:53" in said and "net.ipv4.ip_unprivileged_port_start=0" in said and "LISTENING_PORT" in said
+
+
+def test_one_right_is_enough(space, container, documents):
+    """Podman hands what is added on to an ordinary user, as an ambient capability; the engine gives it up.
+    Shows: pain 31, W1"""
+    set_first_port(1024)
+    options, env = documents
+    program = container(*options, "--cap-add", "NET_BIND_SERVICE", env=env).ready()
+    assert program.query_udp("x.test").rcode == 0
+    first, engine = (program.status_of(pid) for pid in program.processes())
+    assert first["Uid"][0] == USER and int(first["CapAmb"][0], 16) == 1 << 10
+    assert {engine[name][0] for name in ("CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
 
 
 def test_high_port(space, container, documents):
