@@ -87,6 +87,16 @@ static int set_action(struct arguments *arguments, enum arguments_action action)
     return 0;
 }
 
+static int take_command(struct arguments *arguments, const char *command)
+{
+    if (command[0] == '\0') {
+        complain("--control: an empty text is an unknown command; known are: " CONTROL_COMMANDS);
+        return ERROR_INVALID;
+    }
+    arguments->command = command;
+    return set_action(arguments, ACTION_CONTROL);
+}
+
 static int take_option(struct arguments *arguments, int option)
 {
     switch (option) {
@@ -105,11 +115,9 @@ static int take_option(struct arguments *arguments, int option)
     case OPTION_PRINT:
         return set_action(arguments, ACTION_PRINT_CONFIG);
     case OPTION_CONTROL:
-        arguments->command = optarg;
-        return set_action(arguments, ACTION_CONTROL);
+        return take_command(arguments, optarg);
     case OPTION_HEALTH:
-        arguments->command = "health";
-        return set_action(arguments, ACTION_CONTROL);
+        return take_command(arguments, "health");
     case OPTION_VERSION:
         return set_action(arguments, ACTION_VERSION);
     case OPTION_HELP:

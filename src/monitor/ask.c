@@ -58,6 +58,9 @@ int ask_send(const char *path, const char *command)
         return 1;
     }
     error = net_local_send(descriptor, span_text(command), -1);
+    if (error != 0) {
+        complain("%s: the command cannot be sent: %s", path, error_text(error));
+    }
     bool takes_long = strcmp(command, "reload") == 0 || strcmp(command, "upgrade") == 0;
     int patience = takes_long ? RELOAD_PATIENCE_MS : PATIENCE_MS;
     int code = error == 0 ? print_answer(descriptor, patience) : 1;

@@ -178,8 +178,7 @@ static uint32_t answer(struct control *control, const char *command, struct text
     if (strncmp(command, flush_of, size) == 0 && command[size] != '\0') {
         return flush(control->boot, command + size, text);
     }
-    say(text,
-        "unknown command; known are: status, health, reload, upgrade, flush, flush NAME, flush NAME below\n");
+    say(text, "unknown command; known are: " CONTROL_COMMANDS "\n");
     return 2;
 }
 
@@ -320,8 +319,9 @@ static void on_client_ready(struct event_watch *watch, unsigned readiness)
     }
     char command[COMMAND_SIZE] = "";
     int size = net_local_receive(watch->descriptor, (uint8_t *)command, sizeof command - 1, NULL);
-    if (size > 0 && client->waiting == CONTROL_NOTHING) {
-        bool is_text = strlen(command) == (size_t)size; /* and not one that goes on behind its end */
+    if ((size > 0 || size == ERROR_SPACE) && client->waiting == CONTROL_NOTHING) {
+        /* and not one that goes on behind its end, or behind the end of the room for it */
+        bool is_text = size > 0 && strlen(command) == (size_t)size;
         obey(client, is_text ? command : "");
     } else if (size != ERROR_AGAIN) {
         drop_client(client);

@@ -490,9 +490,12 @@ struct control_head {
 };
 enum { CONTROL_PACKET_SIZE = 16 * 1024 };
 
+#define CONTROL_COMMANDS "status, health, reload, upgrade, flush, flush NAME, flush NAME below"
+
 /* ---- ask.c ---- */
 
-/* The other end: sends a command to a running dnseal and prints its answer. Returns the exit code. */
+/* The other end: sends a command, which is not empty, to a running dnseal and prints its answer. Returns the
+ * exit code. */
 int ask_send(const char *path, const char *command);
 
 /* ---- supervise.c ---- */

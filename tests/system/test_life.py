@@ -340,6 +340,15 @@ def test_control_socket_is_private(dnseal, a, tmp_path):
     assert run(["-c", program.file, "--control", "no-such-command"]).returncode != 0
 
 
+@pytest.mark.parametrize("command", ["", "no-such-command", "flush " + 100000 * "x"], ids=["empty", "unknown", "long"])
+def test_commands_that_are_none(dnseal, a, command):
+    """Shows: P02, I8"""
+    program = dnseal(a)
+    done = run(["-c", program.file, "--control", command])
+    assert done.returncode == 2 and "unknown command" in done.stderr and "flush NAME" in done.stderr, done.stderr[:400]
+    assert program.query_udp("still.test").rcode == 0
+
+
 def test_command_line_listens_and_asks(dnseal, a, b, address, port):
     """Shows: I8, M6"""
     home = address()
