@@ -43,27 +43,30 @@ bool arguments_are_answered(void)
 
 void arguments_print_help(void)
 {
-    fputs("Usage: dnseal [OPTION]...\n"
-          "A DNS forwarder: plain DNS in over UDP and TCP, DNS over TLS out.\n"
-          "\n"
-          "  -c, --config FILE        read this file (default: /etc/dnseal/dnseal.yaml where it exists)\n"
-          "      --listen ADDR:PORT   serve this address over UDP and TCP; may be repeated\n"
-          "      --upstream URL       ask this server: tls://ADDRESS[:853]#NAME, or a preset (cloudflare,\n"
-          "                           google, quad9, adguard); may be repeated, in order of preference\n"
-          "      --check              check the configuration and exit\n"
-          "      --connect            with --check: dial every server as well, and tell about each\n"
-          "      --print-config       print the whole configuration that is in force and exit\n"
-          "      --control COMMAND    send a command to the dnseal that runs: status, health, reload,\n"
-          "                           upgrade, flush, 'flush NAME', 'flush NAME below'\n"
-          "      --healthcheck        the same as --control health: exit code 0 while the dnseal that runs\n"
-          "                           serves and does not know all its upstreams to be down\n"
-          "      --version            print the version and what is built in, and exit\n"
-          "      --help               print this text and exit\n"
-          "\n"
-          "Exit codes: 0 clean stop, 1 start refused or failed (the reason is on standard error), 2 wrong "
-          "usage.\n"
-          "Manual: dnseal(8), dnseal.yaml(5).\n",
-          stdout);
+    fputs(
+        "Usage: dnseal [OPTION]...\n"
+        "A DNS forwarder: plain DNS in over UDP and TCP, DNS over TLS out.\n"
+        "\n"
+        "  -c, --config FILE        read this file (default: /etc/dnseal/dnseal.yaml where it exists)\n"
+        "      --listen ADDR:PORT   serve this address over UDP and TCP; may be repeated\n"
+        "      --upstream URL       ask this server: tls://ADDRESS[:853]#NAME, tls://HOST (with bootstrap), "
+        "a\n"
+        "                           preset (cloudflare, google, quad9, adguard), or in clear text\n"
+        "                           udp://ADDRESS, tcp://ADDRESS; may be repeated: policy says who is asked\n"
+        "      --check              check the configuration and exit\n"
+        "      --connect            with --check: dial every server as well, and tell about each\n"
+        "      --print-config       print the whole configuration that is in force and exit\n"
+        "      --control COMMAND    send a command to the dnseal that runs: status, health, reload,\n"
+        "                           upgrade, flush, 'flush NAME', 'flush NAME below'\n"
+        "      --healthcheck        the same as --control health: exit code 0 while the dnseal that runs\n"
+        "                           serves and does not know all its upstreams to be down\n"
+        "      --version            print the version and what is built in, and exit\n"
+        "      --help               print this text and exit\n"
+        "\n"
+        "Exit codes: 0 clean stop, 1 start refused or failed (the reason is on standard error), 2 wrong "
+        "usage.\n"
+        "Manual: dnseal(8), dnseal.yaml(5).\n",
+        stdout);
 }
 
 static int append(const char **list, size_t *count, const char *value, const char *option)

@@ -318,6 +318,14 @@ def test_version_and_help():
         assert option in words.stdout
 
 
+def test_help_tells_all_kinds_of_servers():
+    """Shows: I8"""
+    words = run(["--help"]).stdout
+    for kind in ("tls://ADDRESS[:853]#NAME", "tls://HOST", "udp://", "tcp://", "cloudflare", "policy"):
+        assert kind in words, kind
+    assert "preference" not in words, "the policy that is set without a word has none"
+
+
 def test_address_in_use(dnseal, write_config, a):
     """Shows: W8, P01"""
     first = dnseal(a)
