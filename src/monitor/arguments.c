@@ -4,7 +4,7 @@
 
 #include "base/error.h"
 
-#include "monitor/internal.h"
+#include "monitor/control.h"
 
 enum {
     OPTION_LISTEN = 256,

@@ -8,7 +8,7 @@
 
 #include "net/net.h"
 
-#include "monitor/internal.h"
+#include "monitor/control.h"
 
 enum {
     PATIENCE_MS = 5000,

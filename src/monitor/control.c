@@ -2,8 +2,8 @@
  * The control socket and its clients. A command is one packet; its answer is a head packet with the answer's
  * size and status, then the text in packets. The file is of mode 0600: who may open it may ask.
  */
-#include <stdarg.h>
-#include <stdio.h>
+#include "monitor/control.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,13 +14,7 @@
 
 #include "net/net.h"
 
-#include "monitor/internal.h"
-
-enum {
-    COMMAND_SIZE = 2048,
-    ANSWER_LINE = 128,
-    ANSWER_MOST = 4 * 1024 * 1024,
-};
+enum { ANSWER_MOST = 4 * 1024 * 1024 };
 
 /* Until accepting is tried again after descriptors ran out. */
 #define ACCEPT_PAUSE (100 * CLOCK_MILLISECOND)
@@ -63,123 +57,6 @@ static void append(struct metrics_sink *sink, struct span piece)
         memcpy(text->bytes + text->size, piece.data, piece.size);
         text->size += piece.size;
     }
-}
-
-__attribute__((format(printf, 2, 3))) static void say(struct text *text, const char *format, ...)
-{
-    char line[ANSWER_LINE];
-    va_list arguments;
-    va_start(arguments, format);
-    int size = vsnprintf(line, sizeof line, format, arguments);
-    va_end(arguments);
-    append(&text->sink, span_of(line, (size_t)size < sizeof line ? (size_t)size : sizeof line - 1));
-}
-
-static void log_flush(struct boot *boot, const char *what, uint64_t forgotten)
-{
-    if (log_begin(&boot->journal.log, LOG_INFO, "cache_flush")) {
-        log_text(&boot->journal.log, "what", what);
-        log_number(&boot->journal.log, "entries", (int64_t)forgotten);
-        journal_end(&boot->journal);
-    }
-}
-
-/* Whether the byte is part of what a backslash before it began. */
-static bool is_escaped(const char *text, size_t at)
-{
-    size_t begin = at;
-    while (begin > 0 && text[begin - 1] == '\\') {
-        begin--;
-    }
-    return (at - begin) % 2 == 1;
-}
-
-/* `what`: nothing, a name, or a name and the word below. It is cut into. */
-static int forget(struct cache *cache, char *what, uint64_t *forgotten)
-{
-    static const char below[] = " below";
-    size_t size = strlen(what), tail = sizeof below - 1;
-    if (size == 0) {
-        struct cache_numbers numbers;
-        cache_count(cache, &numbers);
-        cache_clear(cache);
-        *forgotten = numbers.entries;
-        return 0;
-    }
-    bool is_below = size > tail && strcmp(what + size - tail, below) == 0 && !is_escaped(what, size - tail);
-    if (is_below) {
-        what[size - tail] = '\0';
-    }
-    return keep_forget(cache, what, is_below, forgotten);
-}
-
-static uint32_t flush(struct boot *boot, const char *what, struct text *text)
-{
-    char words[COMMAND_SIZE];
-    uint64_t forgotten;
-    if (boot->cache.head == NULL) {
-        say(text, "nothing is kept: cache.size is 0\n");
-        return 1;
-    }
-    snprintf(words, sizeof words, "%s", what);
-    if (forget(&boot->cache, words, &forgotten) != 0) {
-        say(text,
-            "not a name (in one, \"\\ \" is a space and \"\\\\\" a backslash); known are: flush, flush NAME, "
-            "flush NAME below\n");
-        return 2;
-    }
-    keeper_renew(boot->keeper);
-    log_flush(boot, what, forgotten);
-    say(text, "%ju entries forgotten\n", (uintmax_t)forgotten);
-    return 0;
-}
-
-/* Whether some server of the group that is asked where nothing else is said may be asked for more than in
- * vain. */
-static bool has_server(const struct boot *boot)
-{
-    const struct config *config = boot->plan->config;
-    for (size_t i = 0; i < boot->plan->upstreams_used; i++) {
-        if (config->upstreams[i].group == config->rest && !upstream_facts_is_down(boot->plan->facts, i)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static uint32_t tell_health(const struct boot *boot, bool is_alive, struct text *text)
-{
-    if (!boot->serves) {
-        say(text, "not ready: no engine serves\n");
-    } else if (!has_server(boot)) {
-        const struct config *config = boot->plan->config;
-        say(text, "not ready: every upstream is down (group %s): the log and --check --connect tell why\n",
-            config->groups[config->rest].name);
-    } else if (!is_alive) {
-        say(text, "not ready: the engine does not answer\n");
-    } else {
-        say(text, "ready\n");
-        return 0;
-    }
-    return 1;
-}
-
-static uint32_t answer(struct control *control, const char *command, struct text *text)
-{
-    static const char flush_of[] = "flush ";
-    size_t size = sizeof flush_of - 1;
-    if (strcmp(command, "status") == 0) {
-        boot_write_metrics(control->boot, &text->sink);
-        return 0;
-    }
-    if (strcmp(command, "flush") == 0) {
-        return flush(control->boot, "", text);
-    }
-    if (strncmp(command, flush_of, size) == 0 && command[size] != '\0') {
-        return flush(control->boot, command + size, text);
-    }
-    say(text, "unknown command; known are: " CONTROL_COMMANDS "\n");
-    return 2;
 }
 
 static void drop_client(struct control_client *client)
@@ -241,7 +118,7 @@ static void begin_answer(struct control_client *client, uint32_t status)
 static void answer_health(struct control_client *client, bool is_alive)
 {
     if (open_answer(client)) {
-        begin_answer(client, tell_health(client->control->boot, is_alive, &client->answer));
+        begin_answer(client, command_health(client->control->boot, is_alive, &client->answer.sink));
     }
 }
 
@@ -275,7 +152,7 @@ static void obey(struct control_client *client, const char *command)
         client->waiting = CONTROL_UPGRADE;
         control->setup.upgrade(control->setup.owner);
     } else if (open_answer(client)) {
-        begin_answer(client, answer(control, command, &client->answer));
+        begin_answer(client, command_obey(control->boot, command, &client->answer.sink));
     }
 }
 
@@ -317,7 +194,7 @@ static void on_client_ready(struct event_watch *watch, unsigned readiness)
         send_answer(client);
         return;
     }
-    char command[COMMAND_SIZE] = "";
+    char command[CONTROL_COMMAND_SIZE] = "";
     int size = net_local_receive(watch->descriptor, (uint8_t *)command, sizeof command - 1, NULL);
     if ((size > 0 || size == ERROR_SPACE) && client->waiting == CONTROL_NOTHING) {
         /* and not one that goes on behind its end, or behind the end of the room for it */

@@ -11,7 +11,7 @@
 
 #include "net/net.h"
 
-#include "monitor/internal.h"
+#include "monitor/control.h"
 
 /* The directory of the default path is ours to make. */
 static void make_directory(const char *path)

@@ -4,8 +4,8 @@
  * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), root.c
  * (its empty root), journal.c (the monitor's own lines), boot.c (the configuration), sockets.c (every
  * listening socket), place.c (files that are kept), addresses.c (where servers are that are known by name),
- * keeper.c and keeper_file.c (the cache's file), control.c, control_socket.c and ask.c (the control
- * socket's two ends), supervise.c (the engine's life), monitor.c (what was asked for).
+ * keeper.c and keeper_file.c (the cache's file), those of control.h and supervisor.h, monitor.c (what was
+ * asked for).
  */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
@@ -443,60 +443,6 @@ void pulse_tell(struct pulse *pulse, bool alive);
 /* Asks; `told` is called once, later, after a second at most. */
 void pulse_ask(struct pulse *pulse, struct pulse_wait *wait);
 void pulse_forget(struct pulse_wait *wait);
-
-/* ---- control.c ---- */
-
-struct control;
-
-struct control_setup {
-    const struct config *config;  /* until it is open */
-    struct config_report *report; /* as well */
-    struct event_loop *loop;
-    void (*reload)(void *owner);  /* control_tell is called when it is over */
-    void (*upgrade)(void *owner); /* the same */
-    void *owner;
-};
-
-/* Listens at control.socket, or goes on with what the program of before listened at there. A default path
- * that cannot be had is told in the log and done without. */
-int control_open(struct boot *boot, const struct control_setup *setup, struct control **out);
-
-/* NULL is allowed, here and below. */
-void control_close(struct control *control);
-
-/* What a client waits for that takes a while. */
-enum control_wait { CONTROL_NOTHING, CONTROL_PULSE, CONTROL_RELOAD, CONTROL_UPGRADE };
-
-/* To all who wait for this: how it ended, in lines. */
-void control_tell(struct control *control, enum control_wait wait, bool is_done, const char *text);
-
-/* The socket that listens; -1 where there is none. It is still watched here. */
-int control_listener(const struct control *control);
-
-/* Those whom the next program is to answer: still watched here. Returns their number. */
-size_t control_unanswered(const struct control *control, struct handover_client out[UPGRADE_CLIENTS_MAX]);
-
-/* A client of the program of before. */
-void control_adopt(struct control *control, const struct handover_client *given);
-
-/* In control_socket.c. Descriptor -1 with 0: there is no path, or the default one cannot be had and is done
- * without. */
-int control_socket_listen(struct boot *boot, const struct control_setup *setup, int *descriptor);
-
-/* Before an answer, which comes in packets of so many bytes at most. */
-struct control_head {
-    uint32_t size;
-    uint32_t status; /* the exit code of the other end */
-};
-enum { CONTROL_PACKET_SIZE = 16 * 1024 };
-
-#define CONTROL_COMMANDS "status, health, reload, upgrade, flush, flush NAME, flush NAME below"
-
-/* ---- ask.c ---- */
-
-/* The other end: sends a command, which is not empty, to a running dnseal and prints its answer. Returns the
- * exit code. */
-int ask_send(const char *path, const char *command);
 
 /* ---- supervise.c ---- */
 

@@ -2,7 +2,7 @@
  * The cache's file: read at the start, written every cache.file_interval and at the stop. Every touch of a
  * file system is a child's, one at a time, so that a slow disk holds up neither the monitor nor the engine;
  * what the child found out stands in memory that both share. Called by supervise.c and, after something was
- * forgotten, by control.c.
+ * forgotten, by command.c.
  *
  * The child's half is keeper_file.c.
  */
@@ -303,7 +303,7 @@ static void on_child_gone(struct keeper *keeper, int status)
     note_outcome(keeper, status);
 }
 
-/* ---- for supervise.c and control.c ---- */
+/* ---- for supervise.c and command.c ---- */
 
 /* Waits for the child, the only one that there is, and leaves SIGCHLD as it was: blocked. */
 static void wait_for_child(struct keeper *keeper)

@@ -11,7 +11,7 @@
 
 #include "tls/tls.h"
 
-#include "monitor/internal.h"
+#include "monitor/control.h"
 
 enum { FIRST_PROCESS = 1 };
 

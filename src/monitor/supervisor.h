@@ -5,7 +5,7 @@
 #ifndef MONITOR_SUPERVISOR_H
 #define MONITOR_SUPERVISOR_H
 
-#include "monitor/internal.h"
+#include "monitor/control.h"
 
 enum { LETTER_SIZE = 512 };
 
