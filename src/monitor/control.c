@@ -19,6 +19,9 @@ enum { ANSWER_MOST = 4 * 1024 * 1024 };
 /* Until accepting is tried again after descriptors ran out. */
 #define ACCEPT_PAUSE (100 * CLOCK_MILLISECOND)
 
+/* To who asks for what a program that ends does not do. */
+static const char refusal[] = "dnseal: the program is stopping\n";
+
 struct text {
     struct metrics_sink sink;
     char *bytes;
@@ -44,6 +47,7 @@ struct control {
     struct event_watch watch;
     struct control_client clients[CLIENTS_MOST];
     uint64_t arrivals;
+    bool is_stopping; /* the program */
     struct event_timer pause;
     char *path;
 };
@@ -117,7 +121,13 @@ static void begin_answer(struct control_client *client, uint32_t status)
 
 static void answer_health(struct control_client *client, bool is_alive)
 {
-    if (open_answer(client)) {
+    if (!open_answer(client)) {
+        return;
+    }
+    if (client->control->is_stopping) {
+        append(&client->answer.sink, span_text("not ready: the program is stopping\n"));
+        begin_answer(client, 1);
+    } else {
         begin_answer(client, command_health(client->control->boot, is_alive, &client->answer.sink));
     }
 }
@@ -140,11 +150,22 @@ static void begin_health(struct control_client *client)
     pulse_ask(client->control->boot->pulse, &client->pulse);
 }
 
+static void refuse_change(struct control_client *client)
+{
+    if (open_answer(client)) {
+        append(&client->answer.sink, span_text(refusal));
+        begin_answer(client, 1);
+    }
+}
+
 static void obey(struct control_client *client, const char *command)
 {
     struct control *control = client->control;
+    bool is_change = strcmp(command, "reload") == 0 || strcmp(command, "upgrade") == 0;
     if (strcmp(command, "health") == 0) {
         begin_health(client);
+    } else if (is_change && control->is_stopping) {
+        refuse_change(client);
     } else if (strcmp(command, "reload") == 0) {
         client->waiting = CONTROL_RELOAD;
         control->setup.reload(control->setup.owner);
@@ -171,6 +192,15 @@ void control_tell(struct control *control, enum control_wait wait, bool is_done,
 int control_listener(const struct control *control)
 {
     return control != NULL ? control->watch.descriptor : -1;
+}
+
+void control_stop(struct control *control)
+{
+    if (control != NULL) {
+        control->is_stopping = true;
+    }
+    control_tell(control, CONTROL_RELOAD, false, refusal);
+    control_tell(control, CONTROL_UPGRADE, false, refusal);
 }
 
 size_t control_unanswered(const struct control *control, struct handover_client out[UPGRADE_CLIENTS_MAX])

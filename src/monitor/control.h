@@ -47,6 +47,9 @@ enum control_wait { CONTROL_NOTHING, CONTROL_PULSE, CONTROL_RELOAD, CONTROL_UPGR
 /* To all who wait for this: how it ended, in lines. */
 void control_tell(struct control *control, enum control_wait wait, bool is_done, const char *text);
 
+/* The program ends: who waits is told so, and from here on who asks for health, a reload or an upgrade. */
+void control_stop(struct control *control);
+
 /* The socket that listens; -1 where there is none. It is still watched here. */
 int control_listener(const struct control *control);
 

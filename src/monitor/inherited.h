@@ -55,10 +55,10 @@ int service_inherit(struct service *service, const struct service_passed *passed
  * most. */
 
 /* It serves, for the first time, anew, or after service_reloading; it begins to take another configuration;
- * it ends. */
+ * it ends, and may take so long for it. */
 void service_ready(const struct boot *boot);
 void service_reloading(const struct service *service);
-void service_stopping(const struct service *service);
+void service_stopping(const struct service *service, uint64_t within);
 
 /* Every loop turns. */
 void service_watchdog(const struct service *service);

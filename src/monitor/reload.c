@@ -393,7 +393,7 @@ void reload_abandon(struct supervisor *supervisor)
     struct reload *reload = &supervisor->reload;
     reload->again = false;
     if (reload->is_going) {
-        complain_to(&reload->report, "the program is told to stop");
+        complain_to(&reload->report, "the program is stopping");
         process_drain(reload->process,
                       reload->plan.config->limits.drain_timeout); /* it may have read already */
         reload->process = NULL;

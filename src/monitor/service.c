@@ -267,10 +267,14 @@ void service_reloading(const struct service *service)
     }
 }
 
-void service_stopping(const struct service *service)
+/* The manager's own patience with a stop may be shorter than what the configuration says. */
+void service_stopping(const struct service *service, uint64_t within)
 {
+    char words[WORDS_SIZE];
     if (service_is_told(service)) {
-        insist(service, "STOPPING=1\nSTATUS=finishing what waits");
+        snprintf(words, sizeof words, "STOPPING=1\nEXTEND_TIMEOUT_USEC=%ju\nSTATUS=finishing what waits",
+                 (uintmax_t)(within / CLOCK_MICROSECOND));
+        insist(service, words);
     }
 }
 

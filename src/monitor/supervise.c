@@ -20,6 +20,10 @@
 #define RESTART_MOST  (5 * CLOCK_SECOND)
 #define LIVED_LONG    (10 * CLOCK_SECOND)
 
+/* How much longer than the drain a stop may take: an engine that has to be killed, and the cache's last file.
+ */
+#define STOP_MARGIN (15 * CLOCK_SECOND)
+
 static struct log *journal(struct supervisor *supervisor)
 {
     return &supervisor->boot->journal.log;
@@ -275,18 +279,23 @@ static void stop(struct supervisor *supervisor, int number)
         stop_at_once(supervisor);
         return;
     }
+    const struct config *config = supervisor->boot->plan->config;
     supervisor->stopping = true;
     supervisor->boot->serves = false;
-    service_stopping(supervisor->boot->service);
     event_timer_clear(&supervisor->restart);
     reload_abandon(supervisor);
     upgrade_abandon(supervisor);
+    supervisor->relief = CONTROL_NOTHING;
+    control_stop(supervisor->control);
+    control_stop(supervisor->leaving);
+    service_stopping(supervisor->boot->service,
+                     config->limits.drain_delay + config->limits.drain_timeout + STOP_MARGIN);
     if (log_begin(journal(supervisor), LOG_INFO, "stop")) {
         log_text(journal(supervisor), "signal", number == SIGINT ? "INT" : "TERM");
         journal_end(&supervisor->boot->journal);
     }
     event_timer_set(supervisor->loop, &supervisor->drain,
-                    event_now(supervisor->loop) + supervisor->boot->plan->config->limits.drain_delay);
+                    event_now(supervisor->loop) + config->limits.drain_delay);
     if (supervisor->current == NULL) {
         event_timer_clear(&supervisor->drain);
         end_when_alone(supervisor);

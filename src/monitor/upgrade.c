@@ -280,7 +280,6 @@ void upgrade_abandon(struct supervisor *supervisor)
         process_drain(upgrade->successor, supervisor->boot->plan->config->limits.drain_timeout);
         upgrade->successor = NULL;
     }
-    control_tell(supervisor->control, CONTROL_UPGRADE, false, "dnseal: the program is told to stop\n");
 }
 
 void upgrade_on_place(struct supervisor *supervisor)

@@ -96,6 +96,51 @@ def test_delay_before_the_drain(dnseal, a):
     assert program.wait(5) == 0
 
 
+def control(program, command):
+    return run(["-c", program.file, "--control", command])
+
+
+def test_a_stop_is_told_to_who_asks(dnseal, a):
+    """Shows: P01, pain 29
+
+    While everybody is served still, and at once: a load balancer looks elsewhere, a person need not wait."""
+    program = dnseal(a, limits={"drain_delay": "4s"})
+    program.signal(signal.SIGTERM)
+    assert program.wait_event("stop")
+    health = run(["-c", program.file, "--healthcheck"])
+    assert health.returncode == 1 and health.stderr == "not ready: the program is stopping\n"
+    for command in ("reload", "upgrade"):
+        done = control(program, command)
+        assert done.returncode == 1 and done.stderr == "dnseal: the program is stopping\n", (command, done.stderr)
+    assert program.query_udp("still.test").rcode == 0
+    assert program.running and not program.seen("reload")
+    assert program.wait(8) == 0
+
+
+def test_who_waits_for_a_reload_is_told_of_a_stop(dnseal, a):
+    """Every place for an engine is taken by one that finishes what it has.
+    Shows: P01, P08, pain 28"""
+    a.script = scripts.silent
+    program = dnseal(a, limits={"query_timeout": "30s", "drain_timeout": "20s"})
+    with udp_socket() as client:
+        for turn in range(3):
+            client.sendto(wire.query("waits-%d.test" % turn), (program.address, program.port))
+            a.wait_heard(turn + 1)
+            assert control(program, "reload").returncode == 0
+        client.sendto(wire.query("waits-3.test"), (program.address, program.port))
+        a.wait_heard(4)
+        asking = subprocess.Popen([BINARY, "-c", program.file, "--control", "reload"], env=clean_environment(),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.5)
+        assert asking.poll() is None
+        program.signal(signal.SIGTERM)
+        _, words = asking.communicate(timeout=scaled(5))
+        assert program.running, "it was told no sooner than at the end"
+        assert asking.returncode == 1 and words == "dnseal: the program is stopping\n"
+        program.signal(signal.SIGTERM)
+        assert program.wait(5) == 0
+
+
 def test_kill_and_restart(dnseal, a):
     """Shows: P01, W5"""
     program = dnseal(a)

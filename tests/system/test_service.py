@@ -71,6 +71,17 @@ def test_ready_is_told_when_it_serves(managed, a):
     assert program.words.count("READY=1") == 1
 
 
+def test_a_stop_that_takes_long_asks_for_the_time(managed, a):
+    """As TimeoutStopSec of the unit may be shorter than what the configuration wants.
+    Shows: P06, pain 29"""
+    program = managed(a, limits={"drain_delay": "2s", "drain_timeout": "41s"})
+    program.signal(signal.SIGTERM)
+    assert program.words.wait("EXTEND_TIMEOUT_USEC=")
+    told = [int(word.partition("=")[2]) for _, word in program.words.heard if word.startswith("EXTEND_TIMEOUT_USEC=")]
+    assert len(told) == 1 and 45e6 <= told[0] <= 90e6
+    assert program.wait(8) == 0
+
+
 def test_ready_is_not_told_where_it_cannot_serve(managed, a, address, port):
     """Shows: P06"""
     home = address()

@@ -61,11 +61,11 @@ void without_a_manager_nothing_is_read_or_told(void **state)
     assert_int_equal(service->passed_count, 0);
     assert_int_equal(service->watchdog, 0);
     service_watchdog(service);
-    service_stopping(service);
+    service_stopping(service, CLOCK_SECOND);
     assert_false(service_is_told(service));
     assert_int_equal(service_take(service, "cache"), -1);
     service_close(service);
-    service_stopping(NULL);
+    service_stopping(NULL, CLOCK_SECOND);
     service_close(NULL);
     assert_int_equal(service_take(NULL, "cache"), -1);
     /* What another process was given is not ours; and without a process it is nobody's. */
@@ -279,8 +279,9 @@ void a_manager_is_told(void **state)
     assert_int_equal(service_forget(manager.service, "cache"), 0);
     assert_string_equal(heard(&manager, &passed), "FDSTOREREMOVE=1\nFDNAME=dnseal-stored-cache");
     assert_false(passed);
-    service_stopping(manager.service);
-    assert_string_equal(heard(&manager, NULL), "STOPPING=1\nSTATUS=finishing what waits");
+    service_stopping(manager.service, 20 * CLOCK_SECOND);
+    assert_string_equal(heard(&manager, NULL),
+                        "STOPPING=1\nEXTEND_TIMEOUT_USEC=20000000\nSTATUS=finishing what waits");
     raze_manager(&manager);
     raise_manager(&manager, "LANG=C"); /* without a watchdog it is not fed */
     service_watchdog(manager.service);
@@ -297,7 +298,7 @@ void a_manager_without_room_is_waited_for_shortly(void **state)
         service_watchdog(manager.service);
     }
     uint64_t before = clock_monotonic();
-    service_stopping(manager.service);
+    service_stopping(manager.service, 20 * CLOCK_SECOND);
     assert_in_range(clock_monotonic() - before, 90 * CLOCK_MILLISECOND, 20 * CLOCK_SECOND);
     assert_int_equal(service_store(manager.service, "cache", &manager.socket, 1), ERROR_AGAIN);
     assert_int_equal(service_forget(manager.service, "cache"), ERROR_AGAIN);
