@@ -2,7 +2,6 @@
  * What the program opens once, whatever its configuration becomes: the log, the meters, the cache, the
  * listening sockets. What cannot be had refuses the start, by name and with a way out.
  */
-#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,8 +13,6 @@
 #include "base/random.h"
 
 #include "monitor/internal.h"
-
-enum { GROUP_TEXT_MOST = 4096 };
 
 /* ---- the log ---- */
 
@@ -91,26 +88,10 @@ static int open_log(struct boot *boot, struct config_report *report)
 
 /* ---- limits that are lower than they could be ---- */
 
-/* What the control group of a container or service allows, UINT64_MAX where it has no limit. */
-static uint64_t group_limit(void)
-{
-    char *text, *end;
-    size_t size = 0;
-    char number[32] = "";
-    if (plan_read_file("/sys/fs/cgroup/memory.max", GROUP_TEXT_MOST, &text, &size) != 0) {
-        return UINT64_MAX;
-    }
-    assert(text != NULL);
-    memcpy(number, text, size < sizeof number ? size : sizeof number - 1);
-    free(text);
-    uint64_t limit = strtoull(number, &end, 10);
-    return end == number ? UINT64_MAX : limit; /* "max" */
-}
-
 static void tell_group_limit(struct boot *boot)
 {
     struct journal *journal = &boot->journal;
-    uint64_t limit = group_limit();
+    uint64_t limit = limit_of_memory("");
     if (limit < boot->plan->config->limits.memory && log_begin(&journal->log, LOG_WARNING, "memory_limit")) {
         log_number(&journal->log, "limit", (int64_t)limit);
         log_number(&journal->log, "memory", (int64_t)boot->plan->config->limits.memory);

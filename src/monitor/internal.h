@@ -2,10 +2,10 @@
  * What the files of the monitor share.
  *
  * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), root.c
- * (its empty root), journal.c (the monitor's own lines), boot.c (the configuration), sockets.c (every
- * listening socket), place.c (files that are kept), addresses.c (where servers are that are known by name),
- * keeper.c and keeper_file.c (the cache's file), those of control.h and supervisor.h, monitor.c (what was
- * asked for).
+ * (its empty root), journal.c (the monitor's own lines), limit.c (what the system allows), boot.c (the
+ * configuration), sockets.c (every listening socket), place.c (files that are kept), addresses.c (where
+ * servers are that are known by name), keeper.c and keeper_file.c (the cache's file), those of control.h and
+ * supervisor.h, monitor.c (what was asked for).
  */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
@@ -237,6 +237,12 @@ void sockets_withdraw(struct socket_table *table, struct plan *plan);
 /* Closes those that the plan does not have. */
 void sockets_close_others(struct socket_table *table, const struct plan *plan);
 void sockets_close(struct socket_table *table);
+
+/* ---- limit.c ---- */
+
+/* The lowest limit of memory of the control groups that this process is in, below a directory that is "" but
+ * for tests; UINT64_MAX where there is none. */
+uint64_t limit_of_memory(const char *root);
 
 /* ---- boot.c ---- */
 

@@ -140,14 +140,18 @@ def test_as_many_workers_as_memory_bears(a, write_config, dnseal):
     assert rcode_of(program.udp_raw(query("x.test"))) == 0
 
 
+@pytest.mark.parametrize("group", ["", "/system.slice/dnseal.service"], ids=["container", "service"])
 @pytest.mark.parametrize("limit, told", [("67108864", True), ("max", False), ("1073741824", False)])
-def test_container_that_may_use_less_is_warned_about(a, write_config, limit, told):
-    """Shows: W5, pain 26"""
+def test_who_may_use_less_is_warned(a, write_config, tmp_path, limit, told, group):
+    """The limit is that of a container, whose own group is the root that it sees, or of a service's group.
+    Shows: W5, pain 26"""
     file, address, port = write_config(a, workers=1, log={"format": "json"})
-    script = ("mount -t tmpfs none /sys/fs/cgroup && printf %s\\\\n " + limit + " >/sys/fs/cgroup/memory.max && "
-              "exec \"$0\" -c \"$1\"")
-    process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, BINARY, str(file)], env=clean_environment(),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    own = tmp_path / "cgroup"
+    own.write_text("0::%s\n" % (group or "/"))
+    script = ("mount -t tmpfs none /sys/fs/cgroup && mkdir -p /sys/fs/cgroup$3 && mount --bind $2 /proc/$$/cgroup && "
+              "echo $4 >/sys/fs/cgroup$3/memory.max && exec \"$0\" -c \"$1\"")
+    process = subprocess.Popen(["unshare", "--mount", "sh", "-c", script, BINARY, str(file), str(own), group, limit],
+                               env=clean_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while process.poll() is None and not answers(address, port):
         pass
     process.send_signal(signal.SIGTERM)

@@ -540,6 +540,8 @@ int main(void)
         cmocka_unit_test(without_descriptors_it_waits),
         cmocka_unit_test(without_a_program_the_command_says_so),
         cmocka_unit_test(a_path_that_cannot_be_had_refuses),
+        cmocka_unit_test(the_lowest_limit_above_a_process_holds),
+        cmocka_unit_test(groups_that_are_not_seen_here_limit_nothing),
         cmocka_unit_test(without_a_manager_nothing_is_read_or_told),
         cmocka_unit_test(what_a_manager_gives_is_read),
         cmocka_unit_test(what_no_manager_would_give_is_refused),

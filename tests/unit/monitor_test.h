@@ -20,6 +20,9 @@ void capture_end(void);
 /* The exit code of a child that does this. */
 int run_child(int (*body)(void));
 
+void the_lowest_limit_above_a_process_holds(void **state);
+void groups_that_are_not_seen_here_limit_nothing(void **state);
+
 void without_a_manager_nothing_is_read_or_told(void **state);
 void what_a_manager_gives_is_read(void **state);
 void what_no_manager_would_give_is_refused(void **state);
