@@ -45,6 +45,13 @@ static int print_answer(int descriptor, int patience)
     return (int)head.status;
 }
 
+static const char *way_out(int error)
+{
+    return error == ERROR_PERMISSION
+               ? "ask as root, or as the user who started it"
+               : "does it run, with this configuration, and its log tell no control_off?";
+}
+
 int ask_send(const char *path, const char *command)
 {
     if (path[0] == '\0') {
@@ -54,7 +61,7 @@ int ask_send(const char *path, const char *command)
     int descriptor;
     int error = net_local_connect(path, &descriptor);
     if (error != 0) {
-        complain("%s: no dnseal can be reached there: %s", path, error_text(error));
+        complain("%s: no dnseal can be reached there: %s: %s", path, error_text(error), way_out(error));
         return 1;
     }
     error = net_local_send(descriptor, span_text(command), -1);

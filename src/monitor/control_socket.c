@@ -29,6 +29,15 @@ static bool is_default(const char *path)
     return strcmp(path, CONFIG_CONTROL_SOCKET) == 0;
 }
 
+static const char *way_out(int error)
+{
+    return error == ERROR_ADDRESS_IN_USE
+               ? "another dnseal may serve there, and --control and --healthcheck would reach that one: name "
+                 "another path in control.socket, or none (an empty text)"
+               : "--control and --healthcheck do not work: name a path in control.socket that may be written "
+                 "to by whoever starts dnseal, or none (an empty text)";
+}
+
 static int refuse(struct boot *boot, const struct control_setup *setup, int error)
 {
     const char *path = setup->config->control.socket;
@@ -39,9 +48,7 @@ static int refuse(struct boot *boot, const struct control_setup *setup, int erro
     if (log_begin(&boot->journal.log, LOG_WARNING, "control_off")) {
         log_text(&boot->journal.log, "path", path);
         log_text(&boot->journal.log, "reason", error_text(error));
-        log_text(
-            &boot->journal.log, "hint",
-            "another dnseal may serve there; name another path in control.socket, or none (an empty text)");
+        log_text(&boot->journal.log, "hint", way_out(error));
         journal_end(&boot->journal);
     }
     return 0;

@@ -62,7 +62,8 @@ def everybodys(write_config, authority):
         folder.chmod(0o755)
         shutil.copy(authority.ca, folder / "ca.pem")
         (folder / "ca.pem").chmod(0o644)
-        file, address, port = write_config(server, tls={"ca": str(folder / "ca.pem")}, control={"socket": ""}, **changes)
+        file, address, port = write_config(server, tls={"ca": str(folder / "ca.pem")},
+                                           **{"control": {"socket": ""}, **changes})
         shutil.copy(file, folder / "dnseal.yaml")
         (folder / "dnseal.yaml").chmod(0o644)
         program = Program(folder / "dnseal.yaml", address, port)
@@ -78,6 +79,51 @@ def as_nobody(*rights):
     words = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
     kept = ",".join(["-all", *("+" + right for right in rights)])
     return [*words, "--inh-caps", kept, "--ambient-caps", kept, "--bounding-set", kept]
+
+
+# ---- the control socket of who is not root
+
+OWN_RUN = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o mode=755 none /run && exec "$@"', "sh"]
+DEFAULT_SOCKET = {"socket": "/run/dnseal/control.socket"}
+
+
+def test_a_user_without_a_directory_for_the_control_socket(everybodys, a):
+    """Shows: I8, W8"""
+    program = everybodys(a, [*OWN_RUN, *as_nobody()], control=DEFAULT_SOCKET)
+    program.start()
+    try:
+        told = program.wait_event("control_off")
+        assert told["reason"] == "no such file or entry" and "may be written to" in told["hint"], told
+        assert "another dnseal" not in told["hint"]
+        assert program.query_udp("x.test").rcode == 0
+    finally:
+        program.stop()
+
+
+def test_a_control_socket_that_another_one_has(everybodys, a):
+    """Shows: I8, W8"""
+    there = ["sh", "-c", 'mkdir /run/dnseal && : >/run/dnseal/control.socket && exec "$@"', "sh"]
+    program = everybodys(a, [*OWN_RUN, *there], control=DEFAULT_SOCKET)
+    program.start()
+    try:
+        told = program.wait_event("control_off")
+        assert "another dnseal" in told["hint"], told
+    finally:
+        program.stop()
+
+
+def test_who_may_not_ask_is_told_who_may(dnseal, a):
+    """Shows: I8, W4"""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="dnseal-sandbox-"))
+    try:
+        folder.chmod(0o755)
+        socket = str(folder / "socket")
+        dnseal(a, control={"socket": socket})
+        env = clean_environment({"DNSEAL_CONTROL_SOCKET": socket})
+        done = subprocess.run([*as_nobody(), BINARY, "--healthcheck"], env=env, capture_output=True, text=True)
+        assert done.returncode == 1 and "permission denied: ask as root, or as the user who started it" in done.stderr
+    finally:
+        shutil.rmtree(folder)
 
 
 # ---- rights
