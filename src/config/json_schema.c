@@ -35,8 +35,6 @@ static const char groups[] =
     ", {\"type\": \"object\", \"additionalProperties\": false, \"properties\": {\"policy\": " POLICY
     ", \"hedge\": {\"type\": \"boolean\"}}}]}";
 
-static const char routes[] = "\"type\": \"object\", \"additionalProperties\": {\"type\": \"string\"}";
-
 static void put_string(struct config_sink *sink, const char *text)
 {
     config_put(sink, "\"");
@@ -46,10 +44,12 @@ static void put_string(struct config_sink *sink, const char *text)
     config_put(sink, "\"");
 }
 
-/* An editor may read an unquoted 1.2 as a number, true as a truth value: both are listed beside the text. */
+/* An editor may read an unquoted 1.2 as a number, true as a truth value, null as nothing: they are listed
+ * beside the text. */
 static bool word_is_literal(const char *word)
 {
-    return (word[0] >= '0' && word[0] <= '9') || strcmp(word, "true") == 0 || strcmp(word, "false") == 0;
+    return (word[0] >= '0' && word[0] <= '9') || strcmp(word, "true") == 0 || strcmp(word, "false") == 0 ||
+           strcmp(word, "null") == 0;
 }
 
 static void put_words(struct config_sink *sink, const struct config_option *option)
@@ -77,6 +77,20 @@ static void put_number(struct config_sink *sink, const struct config_option *opt
     config_put(sink, option->words[0] != NULL ? "}]" : "");
 }
 
+/* What a text with a unit comes to, the program alone judges. */
+static void put_size(struct config_sink *sink, const struct config_option *option)
+{
+    config_put(sink, "\"anyOf\": [{");
+    if (option->words[0] != NULL) {
+        put_words(sink, option);
+        config_put(sink, "}, {");
+    }
+    config_putf(sink,
+                "\"type\": \"integer\", \"minimum\": %" PRIu64 ", \"maximum\": %" PRIu64
+                "}, {\"type\": \"string\", \"pattern\": \"^(0|[1-9][0-9]*)(KiB|MiB|GiB)?$\"}]",
+                option->least, option->most);
+}
+
 static void put_type(struct config_sink *sink, const struct config_option *option)
 {
     switch (option->type) {
@@ -84,10 +98,7 @@ static void put_type(struct config_sink *sink, const struct config_option *optio
         config_put(sink, "\"type\": \"string\", \"pattern\": \"^(0|[1-9][0-9]*)(ms|s|m|h)$\"");
         break;
     case CONFIG_SIZE:
-        config_putf(sink,
-                    "\"anyOf\": [{\"type\": \"integer\", \"minimum\": %" PRIu64 ", \"maximum\": %" PRIu64
-                    "}, {\"type\": \"string\", \"pattern\": \"^(0|[1-9][0-9]*)(KiB|MiB|GiB)?$\"}]",
-                    option->words[0] != NULL ? 0 : option->least, option->most);
+        put_size(sink, option);
         break;
     case CONFIG_NUMBER:
         put_number(sink, option);
@@ -111,7 +122,10 @@ static void put_type(struct config_sink *sink, const struct config_option *optio
         config_put(sink, groups);
         break;
     case CONFIG_ROUTES:
-        config_put(sink, routes);
+        config_putf(sink,
+                    "\"type\": \"object\", \"maxProperties\": %" PRIu64
+                    ", \"additionalProperties\": {\"type\": \"string\"}",
+                    option->most);
         break;
     case CONFIG_PREFIXES:
         config_put(sink, "\"type\": \"array\", \"items\": {\"type\": \"string\"}");

@@ -177,10 +177,13 @@ static void put_number(const struct config_option *option, const struct config *
     config_putf(sink, " %s\n", text);
 }
 
-/* Quoted where another reader of YAML would see a number. */
+/* Quoted where another reader of YAML would see a number, nothing, or (YAML 1.1) a truth value that is none.
+ */
 static void put_word(const char *word, struct config_sink *sink)
 {
-    const char *quote = word[0] >= '0' && word[0] <= '9' ? "\"" : "";
+    bool is_other =
+        (word[0] >= '0' && word[0] <= '9') || strcmp(word, "null") == 0 || strcmp(word, "off") == 0;
+    const char *quote = is_other ? "\"" : "";
     config_putf(sink, " %s%s%s\n", quote, word, quote);
 }
 

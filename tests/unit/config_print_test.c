@@ -208,7 +208,7 @@ static void test_printed_defaults(void **state)
                         "  level: info\n"
                         "  format: text\n"
                         "  target: \"stderr\"\n"
-                        "  queries: off\n"
+                        "  queries: \"off\"\n"
                         "control:\n"
                         "  socket: \"/run/dnseal/control.socket\"\n"
                         "workers: auto\n"
@@ -300,6 +300,9 @@ static void test_schema(void **state)
     assert_holds(text, "\"$schema\": \"https://json-schema.org/draft/2020-12/schema\"");
     assert_holds(text, "\"enum\": [\"1.2\", 1.2, \"1.3\", 1.3]");
     assert_holds(text, "\"enum\": [\"false\", false, \"true\", true]");
+    assert_holds(text, "\"enum\": [\"nxdomain\", \"null\", null, \"refused\"]");
+    assert_holds(text, "\"anyOf\": [{\"enum\": [\"0\", 0]}, {\"type\": \"integer\", \"minimum\": 1048576, ");
+    assert_holds(text, "\"maxProperties\": 16384, \"additionalProperties\": {\"type\": \"string\"}");
     assert_holds(text,
                  "\"anyOf\": [{\"enum\": [\"auto\"]}, {\"type\": \"integer\", \"minimum\": 1, \"maximum\": "
                  "128}]");
