@@ -147,9 +147,17 @@ int plan_find_control(struct plan *plan, const struct sources *sources, struct c
     return error == 0 && *out == NULL ? ERROR_MEMORY : error;
 }
 
+/* Who checks wants to hear at once of all files; a start goes no further. */
 int plan_check(const struct plan *plan, const struct sources *sources, struct config_report *report)
 {
-    return config_check(plan->config, report, sources->arguments->action == ACTION_CHECK);
+    bool is_thorough = sources->arguments->action == ACTION_CHECK;
+    int error = config_check(plan->config, report, is_thorough);
+    if (error != 0 && is_thorough) {
+        struct local *local = NULL;
+        (void)names_build(plan->config, report, &local);
+        local_free(local);
+    }
+    return error;
 }
 
 /* ---- the plan ---- */

@@ -141,6 +141,15 @@ def test_all_errors_are_told(check):
     assert len(done.stderr.splitlines()) >= 4
 
 
+def test_errors_of_all_files_are_told(check, tmp_path):
+    """Shows: P02"""
+    done = check("@tls: {ca: /no/such/ca.pem}\nuser: no-such-user\n"
+                 "local: {hosts: [/no/such/hosts], block: [/no/such/list]}\n")
+    assert done.returncode == 1
+    for word in ("/no/such/ca.pem", "no-such-user", "/no/such/hosts", "/no/such/list"):
+        assert word in done.stderr, done.stderr
+
+
 def test_near_words_are_suggested(check):
     """Shows: P02"""
     assert "query_timeout" in check("limits: { query_timeuot: 1s }\n").stderr
