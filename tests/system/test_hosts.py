@@ -181,6 +181,27 @@ def test_a_failure_passes_and_ends(dnseal, dnsmasq, a):
     assert front.ask("again.example.net", timeout=8).rcode == 0
 
 
+def test_how_often_dnsmasq_asks_what_fails(dnseal, dnsmasq, a):
+    """Once more, but not over TCP, and not with an EDNS option; what docs/operations.md says of the wait rests on it.
+    Shows: I13"""
+    program = dnseal(a, limits={"query_timeout": "1s"}, upstream={"attempt_timeout": "500ms"})
+    front = dnsmasq(program)
+    a.script = scripts.silent
+    cookie = wire.opt_record(1232, ((10, b"12345678"),))
+
+    def ask(name, opt):
+        return wire.parse(udp_exchange(front.address, front.port, wire.query(name, opt=opt), scaled(6)))
+
+    def asked(exchange, name, *options):
+        before = program.status().total("dnseal_queries_total")
+        assert exchange(name, *options).rcode == 2
+        return program.status().total("dnseal_queries_total") - before
+    assert asked(front.ask, "plain.example.net") == 2
+    assert asked(ask, "edns.example.net", wire.opt_record(1232)) == 2
+    assert asked(ask, "cookie.example.net", cookie) == 1
+    assert asked(front.ask_tcp, "stream.example.net") == 1
+
+
 def switches(program):
     """Of each thread of the engine, how often it has woken up."""
     engine, = program.engines()
