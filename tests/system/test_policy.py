@@ -313,7 +313,7 @@ def test_who_is_told_to_stop_is_not_ready(dnseal, a):
     assert healthcheck(program).returncode == 0
     program.signal(signal.SIGTERM)
     time.sleep(0.5)
-    assert "no engine serves" in healthcheck(program).stderr
+    assert "is stopping" in healthcheck(program).stderr
     assert program.wait(5) == 0
     assert healthcheck(program).returncode == 1
 
