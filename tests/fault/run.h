@@ -71,7 +71,7 @@ struct run {
     struct asked asked[ASKED_MAX];
     unsigned asked_count, counts[ASKED_LEFT + 1];
     uint64_t drops_seen, closes_seen;
-    uint64_t quiet_since; /* 0: something may still come */
+    uint64_t quiet_since;       /* 0: something may still come */
     char trouble[TROUBLE_SIZE]; /* empty while all is well */
 };
 
