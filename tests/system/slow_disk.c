@@ -1,4 +1,5 @@
-/* A disk that takes a second and a half for what is to be safe on it, to be preloaded by a program under test. */
+/* A disk that takes a second and a half for what is to be safe on it, to be preloaded by a program under
+ * test. */
 #include <time.h>
 #include <unistd.h>
 
