@@ -335,16 +335,16 @@ static void drop(struct handover *handover)
     handover->cache_size = handover->total_size = handover->line_count = handover->sockets_stored = 0;
 }
 
-static void take_text(const struct reading *reading)
+static void take_text(struct handover *handover, struct service *service)
 {
-    struct handover *handover = reading->handover;
-    handover->stored_text = service_take(reading->service, STORE_TEXT);
+    const struct reading reading = {.handover = handover, .service = service};
+    handover->stored_text = service_take(service, STORE_TEXT);
     if (handover->stored_text < 0) {
         handover->trouble = STORE_MISSING;
         return;
     }
     handover->text = read_descriptor(handover->stored_text);
-    if (handover->text == NULL || !read_text(reading)) {
+    if (handover->text == NULL || !read_text(&reading)) {
         handover->trouble = STORE_UNREADABLE;
         drop(handover);
     }
@@ -356,16 +356,15 @@ static bool is_socket(struct span name)
 }
 
 /* The sockets tell themselves what they are; what nobody knows any more is closed. */
-static int take_others(const struct reading *reading)
+static int take_others(struct handover *handover, const struct service *service)
 {
-    struct handover *handover = reading->handover;
-    int *sockets = calloc(reading->service->passed_count, sizeof *sockets);
+    int *sockets = calloc(service->passed_count, sizeof *sockets);
     if (sockets == NULL) {
         return ERROR_MEMORY;
     }
     handover->sockets = sockets;
-    for (size_t i = 0; i < reading->service->passed_count; i++) {
-        struct service_passed *passed = &reading->service->passed[i];
+    for (size_t i = 0; i < service->passed_count; i++) {
+        struct service_passed *passed = &service->passed[i];
         if (!passed->stored || passed->descriptor < 0) {
             continue;
         }
@@ -381,7 +380,6 @@ static int take_others(const struct reading *reading)
 
 int handover_read_stored(struct service *service, struct handover *out)
 {
-    struct reading reading = {.handover = out, .service = service};
     for (size_t i = 0; i < service->passed_count; i++) {
         const struct service_passed *passed = &service->passed[i];
         out->is_stored = out->is_stored || passed->stored;
@@ -393,6 +391,6 @@ int handover_read_stored(struct service *service, struct handover *out)
     if (!out->is_stored) {
         return 0;
     }
-    take_text(&reading);
-    return take_others(&reading);
+    take_text(out, service);
+    return take_others(out, service);
 }

@@ -158,16 +158,14 @@ static void tell_refusal(struct supervisor *supervisor, int status, char *said)
 /* As much as fits, of the end. */
 static void read_all(int descriptor, char said[SAID_SIZE])
 {
-    size_t used = 0;
-    ssize_t size;
-    do {
-        if (used > SAID_SIZE / 2) {
-            memmove(said, said + SAID_SIZE / 4, used - SAID_SIZE / 4);
-            used -= SAID_SIZE / 4;
-        }
-        size = read(descriptor, said + used, SAID_SIZE - 1 - used);
-        used += size > 0 ? (size_t)size : 0;
-    } while (size > 0);
+    char part[SAID_SIZE / 4];
+    size_t used = 0, most = SAID_SIZE - 1;
+    for (ssize_t size; (size = read(descriptor, part, sizeof part)) > 0;) {
+        size_t count = (size_t)size, over = used + count > most ? used + count - most : 0;
+        memmove(said, said + over, used - over);
+        memcpy(said + used - over, part, count);
+        used += count - over;
+    }
     said[used] = '\0';
 }
 
