@@ -155,11 +155,11 @@ static void tell_refusal(struct supervisor *supervisor, int status, char *said)
     fail(supervisor, reason);
 }
 
-/* As much as fits, of the end. */
+/* Of the end, so much that there is room for what is said around it. */
 static void read_all(int descriptor, char said[SAID_SIZE])
 {
     char part[SAID_SIZE / 4];
-    size_t used = 0, most = SAID_SIZE - 1;
+    size_t used = 0, most = SAID_SIZE / 2;
     for (ssize_t size; (size = read(descriptor, part, sizeof part)) > 0;) {
         size_t count = (size_t)size, over = used + count > most ? used + count - most : 0;
         memmove(said, said + over, used - over);
