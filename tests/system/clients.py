@@ -7,6 +7,7 @@ import threading
 import time
 
 import wire
+from pace import taken
 from zone import Zone
 
 
@@ -200,7 +201,7 @@ class Flow:
 
     def assert_calm(self, since, until=float("inf"), limit=0.3, slow=2):
         """Of the questions that were sent in this time nobody waited; a busy machine may hold up one or two."""
-        took = [answers[0][0] - self.sent[number] for number, answers in list(self.answers.items())
+        took = [taken(self.sent[number], answers[0][0]) for number, answers in list(self.answers.items())
                 if since <= self.sent[number] < until]
         waited = [seconds for seconds in took if seconds > limit]
         assert took and len(waited) <= slow, "%d of %d waited: %s" % (len(waited), len(took), waited)
@@ -211,7 +212,7 @@ class Flow:
 
     @property
     def latencies(self):
-        return sorted(answers[0][0] - self.sent[number] for number, answers in self.answers.items())
+        return sorted(taken(self.sent[number], answers[0][0]) for number, answers in self.answers.items())
 
     def percentile(self, share):
         values = self.latencies

@@ -1,4 +1,5 @@
 """Fixtures of the system tests: authorities, scripted servers and the program, each test on addresses of its own."""
+import gc
 import itertools
 import os
 import random
@@ -18,6 +19,13 @@ from program import Program, merged, yaml  # noqa: E402
 from server_process import ServerProcess  # noqa: E402
 
 COUNTER = itertools.count(1)
+
+
+def pytest_collection_finish(session):
+    """What the tests themselves are made of stays; to look through it again stops the servers and the clients, which
+    live in this process, for as long as a limit allows in all."""
+    gc.collect()
+    gc.freeze()
 
 
 def new_address():

@@ -8,6 +8,7 @@ import pytest
 import plain_server
 import scripts
 import wire
+from pace import taken
 from program import run, scaled
 from shifted_clock import ShiftedClock
 from test_bootstrap import asks, boot, host_of, names  # noqa: F401
@@ -76,7 +77,7 @@ def test_servers_in_clear_text_by_name(plain, boot, dnseal, transport):  # noqa:
     begun = time.monotonic()
     assert program.query_udp("large.test", 16, opt=wire.opt_record(4096)) is not None
     assert program.query_tcp("large.test", 16).rcode == 0
-    assert time.monotonic() - begun < scaled(1)
+    assert taken(begun) < scaled(1)
     assert {heard.transport for heard in far.of("large.test")} == {transport, "tcp"}
     assert not program.seen("upstream_down")
 
@@ -96,11 +97,11 @@ def test_another_address_answers_where_datagrams_are_lost(plain, boot, dnseal): 
     assert program.wait_event("bootstrap")
     begun = time.monotonic()
     assert program.query_udp("one.x.test").rcode == 0
-    assert 0.35 <= time.monotonic() - begun < scaled(1)
+    assert 0.35 <= time.monotonic() - begun and taken(begun) < scaled(1)
     for number in range(5):
         begun = time.monotonic()
         assert program.query_udp("then-%d.x.test" % number).rcode == 0
-        assert time.monotonic() - begun < scaled(0.35)
+        assert taken(begun) < scaled(0.35)
     assert [heard.name.lower() for heard in dead.heard] == ["one.x.test."]
 
 

@@ -10,6 +10,7 @@ import time
 import pytest
 
 import wire
+from pace import taken
 from program import children_of, run, scaled
 
 

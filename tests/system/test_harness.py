@@ -14,6 +14,7 @@ import dns.query
 import dns.rcode
 import pytest
 
+import pace
 import scripts
 import wire
 import zone
@@ -312,3 +313,23 @@ def test_exposition_is_read():
     assert metrics.by_label("x_total", "a") == {'b"c': 3, "q": 4.5}
     with pytest.raises(AssertionError):
         Metrics("not a series")
+
+
+def test_a_standstill_is_nobodys_fault():
+    """Stopped for 0.6 s, it seems to have taken no time; asleep for as long, it took the time that it took."""
+    pause = "kill -STOP %d; sleep 0.6; kill -CONT %d" % (os.getpid(), os.getpid())
+    begun = time.monotonic()
+    subprocess.run(["sh", "-c", pause], check=True)
+    ended = time.monotonic()
+    assert ended - begun >= 0.6 and pace.taken(begun, ended) < 0.2
+    still = pace.STANDSTILLS.between(begun, ended)
+    assert 0.5 < still <= ended - begun
+    assert pace.STANDSTILLS.between(begun - 5, begun - 4.9) <= 0.1
+
+
+def test_of_a_standstill_counts_what_lies_within():
+    seen = pace.Standstills()
+    seen.begins, seen.ends = [1.0, 3.0], [1.5, 3.2]
+    assert seen.between(0, 0.9) == 0 and seen.between(1.6, 2.9) == 0
+    for (begun, ended), share in {(0, 9): 0.7, (1.2, 1.3): 0.1, (1.4, 3.1): 0.2, (1.5, 3.0): 0}.items():
+        assert abs(seen.between(begun, ended) - share) < 1e-9

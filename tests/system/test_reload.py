@@ -13,6 +13,7 @@ import scripts
 import wire
 from clients import Flow, StreamFlow
 from conftest import new_address
+from pace import taken
 from program import anonymous, descriptors, is_sanitized, run, scaled
 from zone import Zone
 

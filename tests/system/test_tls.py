@@ -11,6 +11,7 @@ import scripts
 import wire
 from certificates import BAD, pin_of
 from namespace import Capture
+from pace import taken
 from program import run, scaled
 
 UNREACHABLE = {22, 23}
@@ -24,7 +25,7 @@ def assert_fails(program, name="x.test", within=4.5):
     answer = program.query_udp(name, opt=wire.opt_record(), timeout=8)
     assert answer is not None and answer.rcode == FAILS
     assert UNREACHABLE & set(answer.extended_errors)
-    assert time.monotonic() - started <= scaled(within) + 0.3
+    assert taken(started) <= scaled(within) + 0.3
 
 
 def assert_refuses(program, upstream, words):

@@ -15,6 +15,7 @@ import scripts
 import wire
 from clients import Flow, Load, udp_exchange
 from manager import bound
+from pace import taken
 from program import BINARY, anonymous, descriptors, is_sanitized, run, scaled
 from zone import Zone
 

@@ -6,6 +6,7 @@ import pytest
 import scripts
 import wire
 from clients import Flow, together, udp_socket
+from pace import taken
 from program import scaled
 from zone import Zone
 
@@ -40,7 +41,7 @@ def test_end_with_queries_outstanding(dnseal, a, b, kind, alone):
         upstream.script = scripts.close_at(count if alone else 5, kind)
     started = time.monotonic()
     answers = ask_many(program, count)
-    took = time.monotonic() - started
+    took = taken(started)
     assert sorted(answers) == list(range(count))
     for number, answer in answers.items():
         assert_right(answer, "n%d.test" % number)
@@ -100,7 +101,7 @@ def race_a_close(program, server, kind):
             begun = time.monotonic()
             link.send(message)
             answer = wire.parse(link.recv(65536))
-            took.append(time.monotonic() - begun)
+            took.append(taken(begun))
             assert answer.raw[:2] == message[:2]
             assert_right(answer, name)
     return took
@@ -146,7 +147,7 @@ def ask_when_idle(program, seconds, rounds):
         begun = time.monotonic()
         name = "idle-%d.test" % number
         assert_right(program.query_udp(name), name)
-        assert time.monotonic() - begun < scaled(0.2)
+        assert taken(begun) < scaled(0.2)
         time.sleep(max(0, begun + seconds + (number % 5 - 2) / 500 - time.monotonic()))
 
 
