@@ -27,7 +27,7 @@ def begin_in_flight(program, upstream, count):
     for number in range(count // 2):
         datagrams.send(wire.query("u%d.test" % number, message_id=number))
     stream.send(*[wire.query("t%d.test" % number, message_id=number) for number in range(count // 2)])
-    assert gate.wait(count, scaled(2)) == count
+    assert gate.wait(count, scaled(10)) == count
     return gate, datagrams, stream
 
 

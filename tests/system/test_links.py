@@ -36,7 +36,7 @@ def test_ids_are_unique_and_unpredictable(dnseal, a):
     gate = a.script = scripts.Gate()
     with program.tcp() as link:
         link.send(*[wire.query("n%d.test" % number, message_id=number) for number in range(90)])
-        assert gate.wait(90, scaled(2)) == 90
+        assert gate.wait(90, scaled(10)) == 90
         for connection in a.connections:
             ids = [heard.id for heard in connection.heard]
             assert len(ids) == len(set(ids))

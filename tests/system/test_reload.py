@@ -392,11 +392,11 @@ def test_questions_that_wait_are_answered(dnseal, write_config, a, b):
     program = dnseal(a)
     with program.tcp() as stream:
         stream.send(wire.query("stream.test", message_id=5))
-        assert gate.wait(1, scaled(2)) == 1
+        assert gate.wait(1, scaled(10)) == 1
         answers = []
         asking = threading.Thread(target=lambda: answers.append(program.query_udp("datagram.test")))
         asking.start()
-        assert gate.wait(2, scaled(2)) == 2
+        assert gate.wait(2, scaled(10)) == 2
         rewrite(program, write_config, b)
         reloaded(program)
         assert len(program.engines()) == 2
@@ -440,7 +440,7 @@ def test_a_connection_goes_when_its_question_is_answered(dnseal, write_config, a
     program = dnseal(a)
     with program.tcp() as stream:
         stream.send(wire.query("waits.test", message_id=1))
-        assert gate.wait(1, scaled(2)) == 1
+        assert gate.wait(1, scaled(10)) == 1
         rewrite(program, write_config, b)
         reloaded(program)
         reloaded(program)
@@ -557,7 +557,7 @@ def test_an_engine_dies_in_the_middle(dnseal, a, victim):
     program = dnseal(a)
     with program.tcp() as stream:
         stream.send(wire.query("waits.test"))
-        assert gate.wait(1, scaled(2)) == 1
+        assert gate.wait(1, scaled(10)) == 1
         old = program.engines()
         reloaded(program)
         new = [pid for pid in program.engines() if pid not in old]

@@ -296,7 +296,7 @@ def test_killed_while_two_configurations_store(managed, server):
     gate = a.script = scripts.Gate()
     asking = threading.Thread(target=lambda: program.query_udp("late.test"), daemon=True)
     asking.start()
-    assert gate.wait(1, scaled(2)) == 1
+    assert gate.wait(1, scaled(10)) == 1
     change(program, a.url, b.url)
     control(program, "reload")
     program.restart(stop=program.kill)

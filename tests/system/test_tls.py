@@ -304,7 +304,7 @@ def test_renegotiation_is_refused(dnseal, server):
     gate = upstream.script = scripts.Gate()
     with program.tcp() as link:
         link.send(wire.query("held.test"))
-        assert gate.wait(1, scaled(2)) == 1
+        assert gate.wait(1, scaled(10)) == 1
         connection = upstream.connections[0]
         connection.later(0, connection.renegotiate)
         time.sleep(0.3)

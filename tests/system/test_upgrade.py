@@ -124,11 +124,11 @@ def test_questions_that_wait_are_answered(dnseal, a, installed):
     program = dnseal(a, binary=str(installed))
     with program.tcp() as stream:
         stream.send(wire.query("stream.test", message_id=5))
-        assert gate.wait(1, scaled(2)) == 1
+        assert gate.wait(1, scaled(10)) == 1
         answers = []
         asking = threading.Thread(target=lambda: answers.append(program.query_udp("datagram.test")))
         asking.start()
-        assert gate.wait(2, scaled(2)) == 2
+        assert gate.wait(2, scaled(10)) == 2
         upgraded(program)
         gate.open()
         assert stream.receive(scaled(3)).rcode == 0
@@ -408,7 +408,7 @@ def test_reloads_while_the_next_program_looks(dnseal, a, installed, tmp_path):
     def reload_in_use(number):
         asking.append(threading.Thread(target=lambda: program.query_udp("held-%d.test" % number)))
         asking[-1].start()
-        assert gate.wait(number, scaled(2)) == number
+        assert gate.wait(number, scaled(10)) == number
         assert run(["-c", program.file, "--control", "reload"]).returncode == 0
     for number in (1, 2):
         reload_in_use(number)
