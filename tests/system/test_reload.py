@@ -113,10 +113,11 @@ def test_listeners_change(dnseal, write_config, a):
 
 
 def sockets_of(program, address):
-    """The inodes of the UDP sockets at this address, as the kernel tells them."""
+    """The inodes of the UDP sockets at this address, as the kernel tells them; read thrice, as a line is left out when
+    sockets of others come and go meanwhile."""
     wanted = "".join("%02X" % int(part) for part in reversed(address.split(".")))
     found = set()
-    for line in pathlib.Path("/proc/net/udp").read_text().splitlines()[1:]:
+    for line in [line for _ in range(3) for line in pathlib.Path("/proc/net/udp").read_text().splitlines()[1:]]:
         fields = line.split()
         if fields[1] == "%s:%04X" % (wanted, program.port):
             found.add(fields[9])

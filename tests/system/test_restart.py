@@ -46,10 +46,11 @@ def control(program, command):
 
 
 def sockets_of(program, address=None):
-    """The inodes of what is bound there, with the transport."""
+    """The inodes of what is bound there, with the transport; read thrice, as a line is left out when sockets of others
+    come and go meanwhile."""
     at = "%s:%04X" % (socket.inet_aton(address or program.address)[::-1].hex().upper(), program.port)
     out = set()
-    for transport, state in (("udp", "07"), ("tcp", "0A")):
+    for transport, state in (("udp", "07"), ("tcp", "0A")) * 3:
         for line in pathlib.Path("/proc/net", transport).read_text().splitlines()[1:]:
             fields = line.split()
             if (fields[1], fields[3]) == (at, state):
