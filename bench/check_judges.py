@@ -147,6 +147,19 @@ def check_renewal(directory):
     check_document(last, pathlib.Path(directory))
 
 
+def check_lasting():
+    """What took a quarter of an hour is not replaced by what took seconds."""
+    kept = run_of("old --long", PO4=[{"back": 1}], PA=[{"qps": 1}]).renewed_by(run_of("old", PO6=[{"failures": 1}]))
+    newer = run_of("new", PO4=[{"back": 2}], PO6=[{"failures": 2}], PA=[{"qps": 2}])
+    told = kept.renewed_by(newer.unless_shorter(kept, ["PO4", "PO6"]))
+    expect("who is renewed", {identity: told.run_of(identity)["commit"] for identity in told.scenarios},
+           {"PO4": "old --long", "PO6": "new", "PA": "new"})
+    longer = run_of("newer --long", PO4=[{"back": 3}])
+    told = told.renewed_by(longer.unless_shorter(told, ["PO4", "PO6"]))
+    expect("a long run renews a long one", told.entries("PO4"), {peers.US: [{"back": 3}]})
+    expect("what --long makes longer", [one.identity for one in scenarios.ALL if one.lasting], ["PO4", "PO4B", "PO6"])
+
+
 def check_document(seen, docs):
     (docs / "performance").mkdir()
     (docs / "performance/PX.svg").touch()
@@ -182,6 +195,7 @@ def main():
         check_templates(directory)
     with tempfile.TemporaryDirectory() as directory:
         check_renewal(directory)
+    check_lasting()
     check_table()
 
 

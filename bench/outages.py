@@ -133,7 +133,8 @@ def long_outage(identity, title, happens):
     return Scenario(identity, f"the only server {title} {LONG_TITLE}", AWAY_LONG,
                     functools.partial(measure_long_outage, happens),
                     (Bar("back", "", False, 2000, 300), Bar("unanswered", "", False, 0),
-                     Bar("failed_after", "", False, 0), Bar("connects", "", False, 4)), joint=True, once=True, limit="")
+                     Bar("failed_after", "", False, 0), Bar("connects", "", False, 4)), joint=True, once=True, lasting=True,
+                    limit="")
 
 
 def loss_of_one(identity, title, happens):

@@ -80,6 +80,14 @@ class Results:
     def entries(self, identity):
         return self.scenarios[identity]["entries"]
 
+    def is_long(self, identity):
+        return identity in self.scenarios and "--long" in self.run_of(identity)["command"].split()
+
+    def unless_shorter(self, kept, lasting):
+        """Without those of `lasting` that `kept` has of a --long run, where this run is none."""
+        return Results(self.runs, {identity: scenario for identity, scenario in self.scenarios.items()
+                                   if identity not in lasting or self.is_long(identity) or not kept.is_long(identity)})
+
     def renewed_by(self, newer):
         """With the scenarios of `newer` in the place of our own; a run that nothing comes from any more is dropped."""
         scenarios = {**self.scenarios, **{identity: {**scenario, "run": scenario["run"] + len(self.runs)}

@@ -97,5 +97,5 @@ ALL = (
              f"round trip of {ROUND_TRIP} ms", RESTED, measure_rest,
              (Bar(f"first_{IDLE[0]}", "", False, 3.2 * ROUND_TRIP), Bar(f"first_{IDLE[1]}", "", False, ROUND_TRIP + 5),
               Bar(f"first_{IDLE_LONG}", "", False, 3.2 * ROUND_TRIP), Bar("failures", "", False, 0),
-              Bar("handshakes", "", False, 1)), joint=True, once=True, limit=""),
+              Bar("handshakes", "", False, 1)), joint=True, once=True, lasting=True, limit=""),
 )

@@ -177,9 +177,11 @@ def tell_results(arguments, seen):
     seen.write(pathlib.Path(arguments.build, "bench.json"))
     print(report.Report(seen).text())
     if arguments.write or (not arguments.scenario and arguments.peers is None):
-        kept = ROOT / "docs/performance/results.json"
-        together = results.Results.read(kept).renewed_by(seen.only(report.told_metrics()))
-        together.write(kept)
+        path = ROOT / "docs/performance/results.json"
+        kept = results.Results.read(path)
+        lasting = [scenario.identity for scenario in scenarios.ALL if scenario.lasting]
+        together = kept.renewed_by(seen.only(report.told_metrics()).unless_shorter(kept, lasting))
+        together.write(path)
         report.Report(together).write(ROOT / "docs")
         tell("bench: wrote docs/performance.md and docs/performance/")
 

@@ -28,6 +28,7 @@ class Scenario:
     bars: tuple = ()
     joint: bool = False
     once: bool = False     # too long for every round
+    lasting: bool = False  # --long makes it longer
     limit: str = "relay"   # the program that is the limit; empty: none
     direct: bool = False   # beside the limit stands who asks the server without a program between
     peers: bool = True     # the peers take part
