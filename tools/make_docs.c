@@ -23,7 +23,7 @@ static const char sandbox_head[] =
     "The engine, the process that reads what strangers send, lives in three layers, which the option "
     "`sandbox` "
     "switches. Each is for good: nothing in the process can take it off.\n\n"
-    "- **No files.** Started as root it gets an empty root: the directory of a process that is no more "
+    "- **No files.** Started as root it gets an empty root: the directory of a thread that is no more "
     "(`root_leave`). Landlock takes every right to files away, whoever started it (`landlock_take`), and "
     "where the "
     "kernel knows how, the binding of TCP ports, abstract sockets and signals to others. Log, sockets and "

@@ -1,14 +1,11 @@
 /*
- * A root for a process that needs no files: the directory of a process that is no more, in which nothing is
+ * A root for a process that needs no files: the directory of a thread that is no more, in which nothing is
  * and nothing can be made. It leaves nothing behind on a disk, and needs no place there. Called before the
  * process gives its rights up, since only who has some may leave the root of all others.
  */
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
-#include <stdio.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
+#include <pthread.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -17,17 +14,6 @@
 
 #include "monitor/internal.h"
 
-enum { PATH_SIZE = 64 };
-
-/* The kernel has a list of threads for each process. */
-static int enter_directory_of(pid_t process)
-{
-    char path[PATH_SIZE];
-    snprintf(path, sizeof path, "/proc/%d/task", (int)process);
-    return chroot(path) == 0 && chdir("/") == 0 ? 0 : error_from_errno(errno);
-}
-
-/* Where /proc counts other processes than ours, the number may be that of another one, which lives on. */
 static bool is_empty(void)
 {
     DIR *directory = opendir("/");
@@ -38,28 +24,23 @@ static bool is_empty(void)
     return !has_entry;
 }
 
-_Noreturn static void wait_for_the_end(pid_t parent)
+/* The root is one for all threads of a process. */
+static void *enter_own_directory(void *result)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (getppid() == parent) {
-        pause();
-    }
-    _exit(0);
+    int *error = result;
+    *error = chroot("/proc/thread-self") == 0 && chdir("/") == 0 ? 0 : error_from_errno(errno);
+    return NULL;
 }
 
 static int enter_grave(void)
 {
-    pid_t parent = getpid();
-    pid_t child = fork();
-    if (child == 0) {
-        wait_for_the_end(parent);
+    pthread_t thread;
+    int error = 0;
+    int failure = pthread_create(&thread, NULL, enter_own_directory, &error);
+    if (failure != 0) {
+        return error_from_errno(failure);
     }
-    if (child < 0) {
-        return error_from_errno(errno);
-    }
-    int error = enter_directory_of(child);
-    kill(child, SIGKILL);
-    waitpid(child, NULL, 0);
+    pthread_join(thread, NULL);
     return error == 0 && !is_empty() ? ERROR_IRREGULAR : error;
 }
 
