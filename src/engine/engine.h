@@ -79,12 +79,14 @@ struct engine_trap {
 /* ERROR_MALFORMED. */
 int engine_trap_read(struct span letter, struct engine_trap *out);
 
-/* ---- the sandbox (sandbox.c) ---- */
+/* ---- the sandbox (root.c, sandbox.c) ---- */
 
 enum { ENGINE_REASON_SIZE = 256 };
 
-/* Whether an engine, or who dials in its place, is to have an empty root before it gives its rights up. */
-bool engine_wants_empty_root(const struct config *config);
+/* Gives the process an empty root, where the configuration does not switch that off; to be called by the one
+ * thread there is, before it gives its rights up. 0, ERROR_PERMISSION where it has no right to it, or why
+ * there is none. */
+int engine_leave_root(const struct config *config);
 
 /* Puts this process, which has one thread and everything open, into a sandbox of the kind that engines have,
  * in which it can dial servers; for good. `root` as in the setup. An error where it must not go on, with the

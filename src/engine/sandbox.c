@@ -188,11 +188,6 @@ bool sandbox_begin_event(const struct sandbox *sandbox, enum sandbox_layer layer
 
 /* ---- for other processes ---- */
 
-bool engine_wants_empty_root(const struct config *config)
-{
-    return config->sandbox != CONFIG_SANDBOX_OFF && !engine_tools_read_files();
-}
-
 /* One thread needs one filter. */
 int engine_confine_dial(const struct config *config, int root, char reason[ENGINE_REASON_SIZE])
 {

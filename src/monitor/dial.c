@@ -99,7 +99,7 @@ static int dial_with(const struct plan *plan, struct tls_trust *trust, int root)
 static int dial(struct plan *plan, const struct identity *identity, pid_t monitor)
 {
     privileges_close_other_descriptors(&plan->authorities, 1);
-    int root = root_leave(plan->config);
+    int root = engine_leave_root(plan->config);
     privileges_drop(identity);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != monitor) {

@@ -1,11 +1,11 @@
 /*
  * What the files of the monitor share.
  *
- * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), root.c
- * (its empty root), journal.c (the monitor's own lines), limit.c (what the system allows), boot.c (the
- * configuration), sockets.c (every listening socket), place.c (files that are kept), addresses.c (where
- * servers are that are known by name), keeper.c and keeper_file.c (the cache's file), those of control.h and
- * supervisor.h, monitor.c (what was asked for).
+ * Files, from the bottom up: arguments.c (the command line), privileges.c (who the engine becomes), journal.c
+ * (the monitor's own lines), limit.c (what the system allows), boot.c (the configuration), sockets.c (every
+ * listening socket), place.c (files that are kept), addresses.c (where servers are that are known by name),
+ * keeper.c and keeper_file.c (the cache's file), those of control.h and supervisor.h, monitor.c (what was
+ * asked for).
  */
 #ifndef MONITOR_INTERNAL_H
 #define MONITOR_INTERNAL_H
@@ -95,12 +95,6 @@ void privileges_forbid_dumps(void);
 
 /* Closes every descriptor of the process that is not in the list (which is sorted by this). */
 void privileges_close_other_descriptors(int *kept, size_t count);
-
-/* ---- root.c ---- */
-
-/* Gives the process an empty root, where the configuration does not switch that off; to be called before
- * privileges_drop. 0, ERROR_PERMISSION where it has no right to it, or why there is none. */
-int root_leave(const struct config *config);
 
 /* ---- journal.c ---- */
 

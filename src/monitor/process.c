@@ -112,7 +112,7 @@ static int run_engine(const struct process *process, const struct process_setup 
     if (getppid() != monitor || keep_descriptors(setup, channel) != 0) {
         return 1;
     }
-    int root = root_leave(plan->config);
+    int root = engine_leave_root(plan->config);
     privileges_drop(&plan->identity);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids has cleared it */
     struct engine_setup engine = {

@@ -12,7 +12,8 @@
 
 #include "tls/tls.h"
 
-#include "monitor/internal.h"
+#include "engine/calls.h"
+#include "engine/engine.h"
 
 static bool is_empty(void)
 {
@@ -44,9 +45,9 @@ static int enter_grave(void)
     return error == 0 && !is_empty() ? ERROR_IRREGULAR : error;
 }
 
-int root_leave(const struct config *config)
+int engine_leave_root(const struct config *config)
 {
-    if (!engine_wants_empty_root(config)) {
+    if (config->sandbox == CONFIG_SANDBOX_OFF || engine_tools_read_files()) {
         return 0;
     }
     if (chroot("/") != 0) {
