@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -14,6 +15,10 @@
 
 #include "engine/calls.h"
 #include "engine/engine.h"
+
+enum { LOOKS = 10000 };
+
+static const struct timespec BETWEEN_LOOKS = {.tv_nsec = 100000};
 
 static bool is_empty(void)
 {
@@ -42,7 +47,11 @@ static int enter_grave(void)
         return error_from_errno(failure);
     }
     pthread_join(thread, NULL);
-    return error == 0 && !is_empty() ? ERROR_IRREGULAR : error;
+    for (int i = 0; error == 0 && !is_empty(); i++) { /* who is joined is not yet buried */
+        error = i < LOOKS ? 0 : ERROR_IRREGULAR;
+        nanosleep(&BETWEEN_LOOKS, NULL);
+    }
+    return error;
 }
 
 int engine_leave_root(const struct config *config)
